@@ -1,0 +1,36 @@
+# Every target sets itself up; a second run does only what has changed. `make` alone lists the targets.
+PYTHON ?= python3
+PORT ?= 8000
+export TH_MODEL TH_CACHE JOBS PORT
+
+RUN = @command -v $(PYTHON) >/dev/null 2>&1 || { echo "error: no '$(PYTHON)' here; try make $@ PYTHON=/path/to/python3.11"; exit 1; }; \
+	$(PYTHON) tools/bootstrap.py
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help book test lint bench serve clean distclean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+	@echo "  Variables: PYTHON=python3.12, TH_MODEL=smollm2-135m, TH_CACHE=folder for weights, JOBS=2, PORT=8000"
+
+book:  ## install, fetch the model, execute the notebooks, build the book
+	$(RUN) book
+
+test:  ## the same, and every test: units, notebooks on four models, rendered pages
+	$(RUN) test
+
+lint:  ## ruff on the code
+	$(RUN) lint
+
+bench:  ## run the benchmarks
+	$(RUN) bench
+
+serve:  ## show the built book at http://127.0.0.1:8000
+	$(RUN) serve
+
+clean:  ## remove everything built, keep .venv
+	@rm -rf _build .nbmake .pytest_cache .ruff_cache .hypothesis
+
+distclean: clean  ## remove .venv as well
+	@rm -rf .venv *.egg-info

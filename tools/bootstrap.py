@@ -1,0 +1,200 @@
+"""Set up .venv, then hand over to tools/build.py inside it.
+
+Runs on whatever Python the reader has, with the standard library only. It is written so that even Python 2.7
+parses it: an old interpreter must end in one readable line, not in a SyntaxError.
+"""
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+STAMP = os.path.join(VENV, "talking-heads.json")  # written last: a .venv without it is half-finished
+PIP_LOG = os.path.join(ROOT, "_build", "logs", "pip.log")
+OLDEST = (3, 11)
+NEEDED_GB = 4  # the environment is 2.2 GB with CPU-only torch, and pip unpacks before it moves
+
+
+class Stop(Exception):
+    """An expected failure: its message is the one line that the reader sees."""
+
+
+def say(text):
+    print("==> " + text)
+    sys.stdout.flush()
+
+
+def check_python():
+    if sys.version_info[:2] < OLDEST:
+        newer = [n for n in ("python3.13", "python3.12", "python3.11") if find_program(n)]
+        raise Stop("Python %d.%d or newer is needed, and %s is %d.%d. Try: make PYTHON=%s" % (
+            OLDEST + (sys.executable,) + tuple(sys.version_info[:2]) + ((newer or ["/path/to/python3.11"])[0],)))
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError as error:
+        raise Stop("%s has no module %r; on Debian or Ubuntu: apt-get install python3-venv" % (
+            sys.executable, error.name))
+
+
+def find_program(name):
+    """True where `name` starts: a pyenv shim can exist for a version that is switched off."""
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK):
+            with open(os.devnull, "w") as null:
+                return subprocess.call([path, "-c", ""], stdout=null, stderr=null) == 0
+    return False
+
+
+def lock():
+    """One make at a time in a checkout: -j, or two terminals, must not install or build over each other."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: no lock, as before
+        return None
+    handle = open(os.path.join(ROOT, ".make.lock"), "w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        say("another make is at work in this folder; waiting for it")
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def venv_python():
+    return os.path.join(VENV, "Scripts" if os.name == "nt" else "bin", "python")
+
+
+def wanted_state():
+    """What the finished .venv must have been made from. A moved checkout counts as another one (paths inside)."""
+    digest = hashlib.sha256()
+    for name in ("constraints.txt", "pyproject.toml"):
+        with open(os.path.join(ROOT, name), "rb") as handle:
+            digest.update(handle.read())
+    return {"root": ROOT, "pins": digest.hexdigest(), "package": os.path.isdir(os.path.join(ROOT, "th_utils"))}
+
+
+def current_state():
+    try:
+        with open(STAMP) as handle:
+            state = json.load(handle)
+    except (OSError, ValueError):
+        return None
+    with open(os.devnull, "w") as null:  # the interpreter below a .venv can be removed or upgraded away
+        try:
+            return state if subprocess.call([venv_python(), "-c", ""], stdout=null, stderr=null) == 0 else None
+        except OSError:
+            return None
+
+
+def requirements():
+    """(the torch pin, everything else that pyproject.toml asks for, all extras included)."""
+    import tomllib
+
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as handle:
+        project = tomllib.load(handle)
+    with open(os.path.join(ROOT, "constraints.txt")) as handle:
+        torch = [line.strip() for line in handle if re.match(r"torch==", line)]
+    if len(torch) != 1:
+        raise Stop("constraints.txt must pin torch exactly once, and has %d lines that do" % len(torch))
+    others = list(project["build-system"]["requires"]) + list(project["project"]["dependencies"])
+    for extra in project["project"]["optional-dependencies"].values():
+        others += extra
+    return torch[0], [one for one in others if not re.match(r"torch\b(?!-)", one)]
+
+
+def explain(output):
+    """The one line that says why pip failed."""
+    if "No space left on device" in output or "Errno 28" in output:
+        return "no disk space left while installing; about %d GB are needed in %s" % (NEEDED_GB, ROOT)
+    network = ("NewConnectionError", "name resolution", "Failed to establish", "ConnectTimeout", "ReadTimeout",
+               "ProxyError", "Network is unreachable", "ConnectionError", "Connection refused")
+    if any(sign in output for sign in network):
+        return "pip cannot reach its package index; check the network, the proxy or PIP_INDEX_URL"
+    errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
+    return errors[-1][7:] if errors else "pip failed"
+
+
+def pip(arguments, what):
+    start = time.time()
+    command = [venv_python(), "-m", "pip", "--disable-pip-version-check", "-q", "install"] + arguments
+    result = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              universal_newlines=True)
+    output = result.communicate()[0]
+    with open(PIP_LOG, "a") as handle:
+        handle.write("$ pip install %s\n%s\n" % (" ".join(arguments), output))
+    if result.returncode:
+        raise Stop("installing %s failed: %s (details: %s)" % (what, explain(output), PIP_LOG))
+    say("installed %s (%.0f s)" % (what, time.time() - start))
+
+
+def install():
+    wanted, current = wanted_state(), current_state()
+    if current == wanted:
+        return
+    if current is None or current["root"] != ROOT:
+        # An interrupted pip can leave a package without some of its files and still count it as installed, so a
+        # half-finished environment is made anew; pip's own cache keeps that short.
+        if os.path.lexists(VENV):
+            say("removing a half-finished or moved .venv")
+            shutil.rmtree(VENV) if os.path.isdir(VENV) and not os.path.islink(VENV) else os.remove(VENV)
+        free = shutil.disk_usage(ROOT).free / 1e9
+        if free < NEEDED_GB:
+            raise Stop("%.1f GB free in %s, and about %d GB are needed to install" % (free, ROOT, NEEDED_GB))
+        say("creating .venv with %s" % sys.executable)
+        # Symlinks: the interpreter is the reader's own, and stays theirs to upgrade.
+        result = subprocess.Popen([sys.executable, "-m", "venv", VENV], stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, universal_newlines=True)
+        output = result.communicate()[0]
+        if result.returncode:
+            raise Stop("creating .venv failed: " + (output.strip().splitlines() or ["no reason given"])[-1])
+    else:
+        os.remove(STAMP)
+        say("pins or package changed: updating .venv")
+    if not os.path.isdir(os.path.dirname(PIP_LOG)):
+        os.makedirs(os.path.dirname(PIP_LOG))
+    torch, others = requirements()
+    pip([torch], torch)  # first and alone, so that nothing else can choose another build of it
+    pip(["-c", "constraints.txt"] + others, "the other pinned dependencies")
+    pip(["--no-deps", "--no-build-isolation", "-e", "."], "th_utils (editable)")
+    with open(STAMP + ".part", "w") as handle:
+        json.dump(wanted, handle)
+    os.rename(STAMP + ".part", STAMP)
+
+
+def environment():
+    """The caller's environment without what would leak another Python or another plot backend into the runs."""
+    dropped = ("PYTHONPATH", "PYTHONHOME", "MPLBACKEND", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+    env = dict((k, v) for k, v in os.environ.items() if k not in dropped)
+    env["PATH"] = os.path.dirname(venv_python()) + os.pathsep + env.get("PATH", "")
+    return env
+
+
+def main(arguments):
+    start = time.time()
+    try:
+        check_python()
+        handle = lock()  # held until this process ends
+        install()
+    except Stop as stop:
+        sys.exit("error: %s" % stop)
+    except OSError as error:
+        sys.exit("error: setting up failed: %s" % error)
+    say("environment ready (%.1f s)" % (time.time() - start))
+    if handle and arguments == ["serve"]:  # a server must not keep the next build waiting
+        handle.close()
+    command = [venv_python(), os.path.join(ROOT, "tools", "build.py")] + arguments
+    return subprocess.call(command, cwd=ROOT, env=environment()) if arguments else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run the same command again to go on")
