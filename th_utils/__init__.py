@@ -1,0 +1,46 @@
+"""Helpers of the Talking Heads book: head SVDs, composition scores, path patching, channels, weight edits.
+
+`import th_utils as th` is light; PyTorch and the model libraries are loaded when a name is first used.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "models": ("load_model", "MODELS", "setup", "is_default", "model_name"),
+    "weights": ("HeadWeights", "head_weights", "label"),
+    "decomposition": ("Decomposition", "decompose_ov", "decompose_qk", "decompose_product"),
+    "composition": (
+        "component_scores", "head_scores", "component_to_component", "random_baseline", "rotated_null",
+        "rotated_queries", "z_scores",
+    ),
+    "tasks": ("Prompts",),
+    "runs": ("Run", "run", "rerun_last", "rows", "logits", "logit_difference", "top1"),
+    "attribution": (
+        "Attribution", "direct_logit_attribution", "attention_between", "previous_token_attention", "head_table",
+        "mover_roles", "source_roles", "Thresholds",
+    ),
+    "patching": ("patch_edges", "path_patch", "ablated", "earlier_heads", "head_outputs"),
+    "channels": ("Channel", "channel", "random_channel"),
+    "edits": ("Edit", "edited", "scale_component", "zero_component", "set_component", "scale_head", "scale_reading"),
+    "checks": ("claim", "identity", "exercise", "ClaimFailed"),
+    "stats": ("Estimate",),
+    "views": ("View",),
+}  # fmt: skip
+_NAMES = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = (*_HOMES, "bridge")
+
+__all__ = sorted(_NAMES)
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name in _NAMES:
+        return getattr(import_module(f".{_NAMES[name]}", __name__), name)
+    raise AttributeError(f"th_utils has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES, *_MODULES})

@@ -1,0 +1,132 @@
+"""The one place that reaches inside a TransformerLens `TransformerBridge`.
+
+Everything else in `th_utils` works on plain tensors. When TransformerLens changes, this file changes.
+
+The functions here speak about one pre-norm transformer block as equations (row vectors, rotary left out of the
+notation), and hold for the three families the book uses: GPT-2, GPT-NeoX (attention and MLP in parallel, part of
+each head rotary) and Llama (grouped-query heads, rotary, gated MLP).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+MATRICES = ("W_Q", "W_K", "W_V", "W_O")
+
+
+def heads_shape(model) -> tuple[int, int]:
+    """(layers, query heads per layer)."""
+    return model.cfg.n_layers, model.cfg.n_heads
+
+
+def kv_groups(model) -> int:
+    """Query heads that share one key/value head (1 without grouped-query attention)."""
+    return model.cfg.n_heads // (model.cfg.n_key_value_heads or model.cfg.n_heads)
+
+
+def head_matrix(model, layer: int, name: str) -> Float[Tensor, "heads rows cols"]:
+    """A *view* of one layer's W_Q, W_K, W_V `[heads, d_model, d_head]` or W_O `[heads, d_head, d_model]`.
+
+    Writing into it edits the model. Keys and values of grouped-query models have fewer heads.
+    """
+    attn = model.blocks[layer].attn
+    view = getattr(attn, name)
+    linear = getattr(attn, name[-1].lower())
+    if view.untyped_storage().data_ptr() != linear.weight.untyped_storage().data_ptr():
+        raise RuntimeError(
+            f"{name} of layer {layer} is a copy, not a view: this TransformerLens version cannot be edited in place. "
+            "Install the version pinned in constraints.txt."
+        )
+    return view.detach()
+
+
+def head_bias(model, layer: int, name: str) -> Float[Tensor, "heads d_head"] | None:
+    """b_Q, b_K or b_V of one layer, or None where the architecture has none (Llama)."""
+    bias = getattr(model.blocks[layer].attn, name)
+    return None if bias is None else bias.detach()
+
+
+def output_linear(model, layer: int) -> torch.nn.Module:
+    """The module whose `bias` is b_O: Llama has none, and an edit may give it one for a while."""
+    return model.blocks[layer].attn.o.original_component
+
+
+def output_bias(model, layer: int) -> Float[Tensor, " d_model"] | None:
+    """b_O of one layer, or None."""
+    bias = output_linear(model, layer).bias
+    return None if bias is None else bias.detach()
+
+
+def embed(model, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+    """The residual stream before layer 0 (learned positions added where the model has them)."""
+    resid = model.embed(tokens)
+    if model.cfg.positional_embedding_type == "standard":
+        resid = resid + model.W_pos[: tokens.shape[1]]
+    return resid
+
+
+def rotary(model, resid: Tensor, positions: Int[Tensor, "batch pos"]) -> tuple[Tensor, Tensor] | None:
+    """cos and sin `[batch, pos, 1, rotary_dim]` for these positions, or None without rotary embeddings."""
+    if model.cfg.positional_embedding_type != "rotary":
+        return None
+    cos, sin = model.rotary_emb.original_component(resid, positions)
+    return cos.unsqueeze(2), sin.unsqueeze(2)
+
+
+def rotate(x: Float[Tensor, "batch pos heads d_head"], angles: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Apply the rotation to the first `rotary_dim` dimensions of each head."""
+    if angles is None:
+        return x
+    cos, sin = angles
+    n = cos.shape[-1]
+    turned, rest = x[..., :n], x[..., n:]
+    half = torch.cat([-turned[..., n // 2 :], turned[..., : n // 2]], dim=-1)
+    return torch.cat([turned * cos + half * sin, rest], dim=-1)
+
+
+def attention_input(model, layer: int, resid: Tensor) -> Tensor:
+    """What the heads of a layer read: the normalised residual stream."""
+    return model.blocks[layer].ln1(resid)
+
+
+def project(model, layer: int, name: str, x: Tensor) -> Float[Tensor, "... heads d_head"]:
+    """Queries ("q"), keys ("k") or values ("v") of a layer from its normalised input, before rotation."""
+    return getattr(model.blocks[layer].attn, name)(x).unflatten(-1, (-1, model.cfg.d_head))
+
+
+def attention_scale(model) -> float:
+    """The number attention scores are divided by, √d_head."""
+    return float(model.cfg.d_head) ** 0.5
+
+
+def attention_output(model, layer: int, z: Float[Tensor, "... heads d_head"]) -> Tensor:
+    """z W_O summed over heads, plus b_O."""
+    return model.blocks[layer].attn.o(z.flatten(-2))
+
+
+def mlp_output(model, layer: int, resid_pre: Tensor, resid_mid: Tensor) -> Tensor:
+    """The MLP's write. In parallel blocks (GPT-NeoX) it reads the stream before attention."""
+    block = model.blocks[layer]
+    return block.mlp(block.ln2(resid_pre if model.cfg.parallel_attn_mlp else resid_mid))
+
+
+def final_norm(model, resid: Tensor) -> Tensor:
+    """The normalised stream that the unembedding reads."""
+    return model.ln_final(resid)
+
+
+def centres(model) -> bool:
+    """Whether the normalisation subtracts the mean over d_model (LayerNorm, unlike RMSNorm)."""
+    return "RMS" not in model.cfg.normalization_type
+
+
+def unembedding(model) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"] | None]:
+    """W_U and b_U."""
+    return model.W_U.detach(), None if model.b_U is None else model.b_U.detach()
+
+
+def device_of(model) -> torch.device:
+    """The device of the model's weights (of the first layer, for models split over several)."""
+    return head_matrix(model, 0, "W_O").device

@@ -1,0 +1,63 @@
+"""Checks in the notebooks: claims that must hold on the default model, and exercises that must be solved.
+
+On another model than the default one the same claim is reported, not enforced: what is true of SmolLM2 need not be
+true of GPT-2. A claim about an identity (sums, invariances) holds for every model and is always enforced.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .models import is_default
+
+
+class ClaimFailed(AssertionError):
+    """A claim that the book makes about the default model does not hold in this run."""
+
+
+def claim(model, text: str, holds, value=None) -> None:
+    """State a measured claim: prints it with its value, and raises `ClaimFailed` when it fails on the default model.
+
+    `text` says what would be false if it failed; `value` (a number or `stats.Estimate`) is printed beside it.
+    """
+    shown = "" if value is None else f" ({value})"
+    if bool(holds):
+        print(f"✓ {text}{shown}")
+    elif is_default(model):
+        raise ClaimFailed(f"{text}{shown}: does not hold here")
+    else:
+        print(f"– not on this model: {text}{shown}")
+
+
+def identity(text: str, left, right, tolerance: float = 1e-4) -> None:
+    """Check that two numbers or tensors agree to `tolerance` (relative to the larger one), on any model."""
+    as_list = [v.detach().double().flatten().tolist() if hasattr(v, "detach") else [float(v)] for v in (left, right)]
+    if len(as_list[0]) != len(as_list[1]):
+        raise ValueError(f"cannot compare {len(as_list[0])} numbers with {len(as_list[1])}")
+    scale = max([abs(x) for values in as_list for x in values] + [1e-12])
+    gap = max((abs(a - b) for a, b in zip(*as_list, strict=True)), default=0.0)
+    if math.isnan(gap) or gap > tolerance * scale:
+        raise ClaimFailed(f"{text}: largest gap {gap:.3g} against a scale of {scale:.3g}")
+    print(f"✓ {text} (largest gap {gap / scale:.0e} of the scale)")
+
+
+def exercise(name: str, answer, expected, tolerance: float = 1e-3, hint: str = "") -> None:
+    """Check an answer to an exercise; `...` or None (the stub) fails with a hint, so an unsolved exercise is seen.
+
+    Raises `ClaimFailed` naming the exercise, what was given, and the hint.
+    """
+    if answer is None or answer is ...:
+        raise ClaimFailed(f"{name}: still the stub. {hint}".strip())
+    try:
+        if isinstance(expected, int | float):
+            ok = math.isclose(float(answer), float(expected), rel_tol=tolerance, abs_tol=tolerance)
+        elif hasattr(expected, "shape"):
+            given = answer.detach() if hasattr(answer, "detach") else answer
+            ok = tuple(given.shape) == tuple(expected.shape) and bool(abs(given - expected).max() <= tolerance)
+        else:
+            ok = answer == expected
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ClaimFailed(f"{name}: cannot compare your {type(answer).__name__}: {error}. {hint}".strip()) from error
+    if not ok:
+        raise ClaimFailed(f"{name}: not yet, got {answer!r}. {hint}".strip())
+    print(f"✓ {name}")

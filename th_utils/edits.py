@@ -1,0 +1,130 @@
+"""Weight edits: rank-1 and low-rank changes of attention matrices, undone bit for bit.
+
+An edit is input-independent: `W ← W + A B` for one head's matrix, and possibly a constant added to b_O. Edits are
+records; `edited` applies any number of them to a model for the length of a `with` block. All of them are computed
+against the unedited weights and added up, so their order does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from . import bridge
+from .channels import Channel
+from .weights import HeadWeights, label
+
+
+@dataclass(frozen=True)
+class Edit:
+    """`W ← W + left @ right` for `matrix` ("W_Q", "W_K", "W_V", "W_O") of one head, and `b_O ← b_O + bias`."""
+
+    name: str
+    head: tuple[int, int]
+    matrix: str
+    left: Float[Tensor, "rows rank"]
+    right: Float[Tensor, "rank cols"]
+    bias: Float[Tensor, " d_model"] | None = None
+
+
+def scale_component(weights: HeadWeights, target: Channel, factor: float) -> list[Edit]:
+    """`W_O ← W_O (I + (factor − 1) v vᵀ)` for every component of a channel: the weight form of `Channel.scale`.
+
+    Acts at every position, where the hook can be limited to one.
+    """
+    return [
+        Edit(f"{name} ×{factor:g}", head, "W_O", (factor - 1) * (weights.W_O[head] @ v)[:, None], v[None])
+        for name, head, v in zip(target.names, target.heads, target.directions, strict=True)
+    ]
+
+
+def zero_component(weights: HeadWeights, target: Channel) -> list[Edit]:
+    """`W_O ← W_O (I − v vᵀ)`: removes each component from the weights, the weight form of `Channel.zero`."""
+    return scale_component(weights, target, 0.0)
+
+
+def set_component(weights: HeadWeights, target: Channel, value: float | Sequence[float]) -> list[Edit]:
+    """Remove each component and write the constant `value·v` instead, through b_O: the weight form of `Channel.set`."""
+    values = target._per_component(value, "value")
+    return [
+        Edit(f"{e.name} = {float(a):g}", e.head, e.matrix, e.left, e.right, float(a) * v)
+        for e, a, v in zip(zero_component(weights, target), values, target.directions, strict=True)
+    ]
+
+
+def scale_head(weights: HeadWeights, head: tuple[int, int], factor: float) -> Edit:
+    """Multiply all a head writes (W_O; the bias b_O belongs to the layer and stays)."""
+    head = weights.check_head(head)
+    eye = torch.eye(weights.d_head).to(weights.W_O)
+    return Edit(f"{label(head)} ×{factor:g}", head, "W_O", (factor - 1) * eye, weights.W_O[head])
+
+
+def scale_reading(
+    weights: HeadWeights, reader: tuple[int, int], directions: Float[Tensor, "n d_model"], factor: float
+) -> Edit:
+    """Scale how far a reader's *query* sees some directions: `W_Q ← (I + (factor − 1) B Bᵀ) W_Q`; 0 blocks them.
+
+    `B` is an orthonormal basis of the directions. Raises `ValueError` when the directions are not [n, d_model].
+    """
+    reader = weights.check_head(reader)
+    if directions.ndim != 2 or directions.shape[1] != weights.d_model:
+        raise ValueError(f"directions must be [n, d_model={weights.d_model}], got {tuple(directions.shape)}")
+    basis = torch.linalg.qr(directions.T).Q
+    return Edit(f"{label(reader)} reads ×{factor:g}", reader, "W_Q", (factor - 1) * basis, basis.T @ weights.W_Q[reader])
+
+
+@contextmanager
+@torch.no_grad()
+def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
+    """Apply edits inside a `with` block; afterwards, and after any exception, every weight is what it was, bit for bit.
+
+    Raises `ValueError`, before anything is changed, for an edit that does not fit the model, and for W_K or W_V of a
+    grouped-query model, where one matrix serves several query heads.
+    """
+    flat = [e for group in edits for e in ([group] if isinstance(group, Edit) else group)]
+    views = [_checked_view(model, edit) for edit in flat]
+    layers = {e.head[0] for e in flat if e.bias is not None}
+    linears = {layer: bridge.output_linear(model, layer) for layer in layers}
+    saved_biases = {layer: linear.bias for layer, linear in linears.items()}
+    saved = [view.clone() for view in views]
+    try:
+        for edit, view in zip(flat, views, strict=True):
+            view += (edit.left @ edit.right).to(view)
+        for edit in flat:
+            if edit.bias is not None:
+                linear, old = linears[edit.head[0]], linears[edit.head[0]].bias
+                bias = edit.bias.to(views[0])
+                linear.bias = torch.nn.Parameter(bias if old is None else old + bias, requires_grad=False)
+        yield
+    finally:
+        for view, original in zip(views, saved, strict=True):
+            view.copy_(original)
+        for layer, linear in linears.items():
+            linear.bias = saved_biases[layer]
+
+
+def _checked_view(model, edit: Edit) -> Tensor:
+    n_layers, n_heads = bridge.heads_shape(model)
+    layer, head = edit.head
+    if not (0 <= layer < n_layers and 0 <= head < n_heads) or edit.matrix not in bridge.MATRICES:
+        raise ValueError(f"edit {edit.name!r} names {edit.matrix} of {layer}.{head}, which this model does not have")
+    if edit.matrix in ("W_K", "W_V") and bridge.kv_groups(model) > 1:
+        raise ValueError(
+            f"edit {edit.name!r} changes {edit.matrix}, which {bridge.kv_groups(model)} query heads share in this model: "
+            "edit W_Q or W_O instead"
+        )
+    view = bridge.head_matrix(model, layer, edit.matrix)[head]
+    if edit.left.shape[:1] + edit.right.shape[1:] != view.shape or edit.left.shape[1] != edit.right.shape[0]:
+        raise ValueError(
+            f"edit {edit.name!r} is {tuple(edit.left.shape)} @ {tuple(edit.right.shape)}, "
+            f"the matrix is {tuple(view.shape)}: was it made from another model's weights?"
+        )
+    for name, part in (("left", edit.left), ("right", edit.right)):
+        if not torch.isfinite(part).all():
+            raise ValueError(f"edit {edit.name!r}: {name} holds NaN or infinite numbers")
+    return view

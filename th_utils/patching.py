@@ -1,0 +1,209 @@
+"""Path patching: what one head's output does to one later head, or to the logits, along the direct path alone.
+
+The clean run has the prompts as they are, the new run the same prompts corrupted. Patching the edge from a sender to a
+receiver's query (key, value) means: let the receiver's query (key, value) be computed as if the sender had written its
+*new* output, everything else clean (Wang et al. 2022; Goldowsky-Dill et al. 2023).
+
+`patch_edges` is exact and needs no forward pass: the sender's change is added to the receiver's own input, for all
+senders at once. Nothing in between reacts, neither heads nor MLPs. `path_patch` is the full form: other heads are
+frozen to their clean outputs, MLPs between sender and receiver are computed again. With `freeze_mlps=True` both
+agree; the difference between the two is what the MLPs in between pass on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from . import bridge
+from .runs import Run, rerun_last
+from .weights import HeadWeights, check_head
+
+Ablation = Literal["zero", "mean", "resample"]
+
+
+def head_outputs(weights: HeadWeights, z: Float[Tensor, "layers batch pos heads d_head"]) -> Tensor:
+    """What every head adds to the residual stream, z W_O: [layers, batch, pos, heads, d_model] (b_O left out)."""
+    return torch.einsum("lbphk,lhkd->lbphd", z, weights.W_O[: len(z)])
+
+
+def ablated(clean: Run, new: Run | None, kind: Ablation = "resample", groups: Sequence | None = None) -> Tensor:
+    """Replacement head outputs `z` for an ablation, shaped as `clean.z`.
+
+    "zero": nothing; "resample": the outputs of `new` (same positions, corrupted prompts); "mean": the mean of `new`
+    over the batch, or within `groups` (one label per prompt, for instance its template and order).
+    Raises `ValueError` for an unknown kind, a missing `new`, or runs of different shapes.
+    """
+    if kind == "zero":
+        return torch.zeros_like(clean.z)
+    if kind not in ("mean", "resample"):
+        raise ValueError(f"unknown ablation {kind!r}: expected 'zero', 'mean' or 'resample'")
+    if new is None or new.z.shape != clean.z.shape:
+        raise ValueError(f"{kind} ablation needs a new run shaped as the clean one {tuple(clean.z.shape)}")
+    if kind == "resample":
+        return new.z
+    out = torch.empty_like(new.z)
+    labels = [0] * len(new) if groups is None else list(groups)
+    for value in set(labels):
+        members = [i for i, other in enumerate(labels) if other == value]
+        out[:, members] = new.z[:, members].mean(1, keepdim=True)
+    return out
+
+
+def _sender_changes(
+    weights: HeadWeights, clean: Run, new_z: Tensor, senders: list[tuple[int, int]], position: Tensor | None
+) -> Float[Tensor, "senders batch d_model"]:
+    """(z_new − z_clean) W_O of every sender at one position per prompt."""
+    layers, heads = (torch.tensor(axis, device=clean.z.device) for axis in zip(*senders, strict=True))
+    change = clean.at(new_z, position) - clean.at(clean.z, position)
+    return torch.einsum("sbk,skd->sbd", change[layers, :, heads], weights.W_O[layers, heads])
+
+
+def earlier_heads(weights: HeadWeights, receiver: tuple[int, int]) -> list[tuple[int, int]]:
+    """All heads in layers before the receiver's."""
+    layer, _ = weights.check_head(receiver)
+    return [head for head in weights.heads if head[0] < layer]
+
+
+@torch.no_grad()
+def patch_edges(
+    model,
+    weights: HeadWeights,
+    clean: Run,
+    new: Run | Tensor,
+    receiver: tuple[int, int],
+    via: Literal["q", "k", "v"],
+    senders: Sequence[tuple[int, int]] | None = None,
+    read_at: Int[Tensor, " batch"] | None = None,
+    source: Int[Tensor, " batch"] | None = None,
+    chunk: int = 64,
+) -> tuple[list[tuple[int, int]], Float[Tensor, "senders batch seq"], Float[Tensor, "senders batch d_head"]]:
+    """The receiver's attention and output at `read_at` when one sender's output is replaced, per sender.
+
+    `new` is the corrupted run (or replacement `z` from `ablated`). `read_at` is the receiver's query position, END by
+    default. With `via="q"` the sender changes at `read_at` and alters the query; with "k" or "v" it changes at
+    `source` (one position per prompt) and alters the key or value there. Senders default to all earlier heads.
+    Exact: the sender's change is added to the receiver's own normalised-and-projected input, nothing else reacts.
+
+    Returns (senders, patterns `[senders, batch, seq]`, outputs z `[senders, batch, d_head]`); compare them with the
+    clean rows `clean.at(clean.pattern, read_at, axis=3)[layer, :, head]` and `clean.at(clean.z, read_at)[layer, :, head]`.
+    Raises `ValueError` for an unknown `via`, a missing `source`, a sender that is not earlier, or runs that keep END
+    only where other positions are needed.
+    """
+    layer, head = weights.check_head(receiver)
+    if via not in ("q", "k", "v"):
+        raise ValueError(f"via must be 'q', 'k' or 'v' (which input of the receiver is patched), got {via!r}")
+    if via != "q" and source is None:
+        raise ValueError(f"via={via!r} needs source=: the position whose {'key' if via == 'k' else 'value'} is patched")
+    senders = earlier_heads(weights, receiver) if senders is None else [weights.check_head(s) for s in senders]
+    late = [s for s in senders if s[0] >= layer]
+    if late or not senders:
+        raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {late or 'none'}")
+    new_z = new.z if isinstance(new, Run) else new
+    if new_z.shape != clean.z.shape:
+        raise ValueError(f"clean and new runs differ in shape: {tuple(clean.z.shape)} and {tuple(new_z.shape)}")
+
+    read_at = clean.end if read_at is None else read_at.to(clean.end.device)
+    batch = torch.arange(len(clean), device=clean.end.device)
+    kv_head = head // bridge.kv_groups(model)
+    keys, values = clean.keys[layer][:, :, kv_head], clean.values[layer][:, :, kv_head]
+    resid = clean.at(clean.resid, read_at)[layer]
+    query_angles = bridge.rotary(model, resid, read_at[:, None])
+    query = _project(model, layer, "q", resid[:, None], query_angles, head)[:, 0]
+    scale = bridge.attention_scale(model)
+    hidden = torch.arange(keys.shape[1], device=keys.device) > read_at[:, None]
+    pattern_clean = clean.at(clean.pattern, read_at, axis=3)[layer, :, head]
+    if via != "q":
+        source = source.to(clean.end.device)
+        source_resid = clean.at(clean.resid, source)[layer]
+        source_angles = bridge.rotary(model, source_resid, source[:, None])
+
+    patterns, outputs = [], []
+    for start in range(0, len(senders), chunk):
+        part = senders[start : start + chunk]
+        change = _sender_changes(weights, clean, new_z, part, read_at if via == "q" else source)
+        if via == "q":
+            stream = (resid + change).transpose(0, 1)
+            queries = _project(model, layer, "q", stream, query_angles, head)
+            scores = torch.einsum("bsk,btk->sbt", queries, keys) / scale
+        else:
+            stream = (source_resid + change).transpose(0, 1)
+            projected = _project(model, layer, via, stream, source_angles if via == "k" else None, kv_head)
+        if via == "k":
+            own = torch.einsum("bk,bsk->sb", query, projected) / scale
+            scores = (torch.einsum("bk,btk->bt", query, keys) / scale).expand(len(part), -1, -1).clone()
+            scores[:, batch, source] = own
+        if via == "v":
+            pattern = pattern_clean.expand(len(part), -1, -1)
+            moved = (projected - values[batch, source][:, None]).transpose(0, 1)
+            z = torch.einsum("bt,btk->bk", pattern_clean, values) + pattern_clean[batch, source][:, None] * moved
+        else:
+            pattern = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+            z = torch.einsum("sbt,btk->sbk", pattern, values)
+        patterns.append(pattern)
+        outputs.append(z)
+    return senders, torch.cat(patterns), torch.cat(outputs)
+
+
+def _project(model, layer: int, name: str, stream: Tensor, angles, head: int) -> Float[Tensor, "batch n d_head"]:
+    """Query, key or value of one head from residual streams [batch, n, d_model] that share a position per prompt."""
+    x = bridge.attention_input(model, layer, stream)
+    return bridge.rotate(bridge.project(model, layer, name, x), angles)[:, :, head]
+
+
+def frozen_heads(model, clean: Run, new_z: Tensor, senders: Sequence[tuple[int, int]], freeze_mlps: bool) -> list:
+    """Hooks for `rerun_last`: every head gives its clean output at END, the senders their new one."""
+    clean_z, patch_z, resid = clean.at(clean.z), clean.at(new_z), clean.at(clean.resid)
+    n_layers, n_heads = clean_z.shape[0], clean_z.shape[2]
+    senders = [check_head(s, n_layers, n_heads) for s in senders]
+    if not senders:
+        raise ValueError("path patching needs at least one sender")
+    hooks = []
+    for layer in range(min(layer for layer, _ in senders), n_layers):
+        z = clean_z[layer].clone()
+        chosen = [head for other, head in senders if other == layer]
+        z[:, chosen] = patch_z[layer][:, chosen]
+        hooks.append((f"blocks.{layer}.attn.hook_z", lambda _, hook, z=z: z[:, None]))
+        if freeze_mlps:
+            attn = bridge.attention_output(model, layer, clean_z[layer])
+            mlp = resid[layer + 1] - resid[layer] - attn
+            hooks.append((f"blocks.{layer}.hook_mlp_out", lambda _, hook, mlp=mlp: mlp[:, None]))
+    return hooks
+
+
+@torch.no_grad()
+def path_patch(
+    model,
+    weights: HeadWeights,
+    clean: Run,
+    new: Run | Tensor,
+    senders: Sequence[tuple[int, int]],
+    receivers: Sequence[tuple[int, int]] = (),
+    freeze_mlps: bool = False,
+) -> Run:
+    """The full form at END: patch the paths from `senders` (together) to the queries of `receivers`, or to the logits.
+
+    First pass: senders give their new output, all other heads their clean one, MLPs are computed again (unless
+    `freeze_mlps`). With no receivers this pass is the result: the direct effect on the logits. Otherwise the
+    receivers' queries of this pass are put into a second, free run. Returns that run (positions "end").
+    """
+    new_z = new.z if isinstance(new, Run) else new
+    first = rerun_last(model, clean, frozen_heads(model, clean, new_z, senders, freeze_mlps))
+    if not receivers:
+        return first
+    hooks = []
+    receivers = [weights.check_head(r) for r in receivers]
+    for layer in sorted({layer for layer, _ in receivers}):
+        chosen = [head for other, head in receivers if other == layer]
+
+        def replace(q: Tensor, hook, layer=layer, chosen=chosen) -> Tensor:
+            q = q.clone()
+            q[:, :, chosen] = first.q[layer][:, :, chosen]
+            return q
+
+        hooks.append((f"blocks.{layer}.attn.hook_q", replace))
+    return rerun_last(model, clean, hooks)

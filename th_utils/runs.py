@@ -1,0 +1,254 @@
+"""Running the model on plain tensors: one cached pass, then re-running only the last token.
+
+An intervention at the last position of a prompt cannot change any earlier position in a causal model. So the keys and
+values of the prompt are kept, and only the last token is computed again, from the first layer that changes. The
+result equals a full run up to float error and costs one token instead of all.
+
+Interventions are TransformerLens hooks, `(name, function(value, hook))`, and the names are TransformerLens' own:
+the same list works in `model.run_with_hooks` and here. Hook points honoured here are those in `POINTS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from . import bridge
+from .tasks import Prompts
+
+POINTS = ("hook_resid_pre", "attn.hook_q", "attn.hook_pattern", "attn.hook_z", "hook_attn_out", "hook_mlp_out")
+Hook = tuple[str, Callable]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cached pass. `positions` is "end" or "all"; with "end" the query axis `pos` has length 1.
+
+    `keys`, `values`: per layer `[batch, seq, kv_heads, d_head]`, keys rotated; always for the whole prompt.
+    `resid`: [layers + 1, batch, pos, d_model], the residual stream before each layer and after the last.
+    `q`, `z`: [layers, batch, pos, heads, d_head], queries before rotation and head outputs before W_O.
+    `pattern`: [layers, batch, heads, pos, seq], attention probabilities.
+    """
+
+    tokens: Int[Tensor, "batch seq"]
+    end: Int[Tensor, " batch"]
+    positions: str
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    resid: Float[Tensor, "layers_1 batch pos d_model"]
+    q: Float[Tensor, "layers batch pos heads d_head"]
+    z: Float[Tensor, "layers batch pos heads d_head"]
+    pattern: Float[Tensor, "layers batch heads pos seq"]
+
+    def __len__(self) -> int:
+        return len(self.end)
+
+    def at(self, stored: Tensor, position: Int[Tensor, " batch"] | None = None, axis: int = 2) -> Tensor:
+        """One position per prompt of `resid`, `q`, `z` (axis 2) or `pattern` (axis 3), END by default."""
+        if self.positions == "end":
+            if position is not None and not torch.equal(position, self.end):
+                raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
+            return stored.select(axis, 0)
+        index = self.end if position is None else position
+        moved = stored.movedim(axis, 2)
+        return moved[:, torch.arange(len(self), device=stored.device), index]
+
+
+def _by_name(hooks: Sequence[Hook], n_layers: int) -> dict[tuple[int, str], list[Callable]]:
+    found: dict[tuple[int, str], list[Callable]] = {}
+    for name, function in hooks:
+        match = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+        if not match or match[2] not in POINTS or int(match[1]) >= n_layers:
+            raise ValueError(f"no hook point {name!r} here: expected blocks.<0-{n_layers - 1}>.<one of {POINTS}>")
+        found.setdefault((int(match[1]), match[2]), []).append(function)
+    return found
+
+
+class _Layers:
+    """The block equations with hooks applied, for any set of query positions."""
+
+    def __init__(self, model, hooks: Sequence[Hook]):
+        self.model, self.hooks = model, _by_name(hooks, model.cfg.n_layers)
+        self.groups = bridge.kv_groups(model)
+
+    def hook(self, layer: int, point: str, value: Tensor) -> Tensor:
+        for function in self.hooks.get((layer, point), ()):
+            out = function(value, None)
+            value = value if out is None else out
+        return value
+
+    def qkv(self, layer: int, resid: Tensor, angles) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries before rotation (for the cache), rotated queries, rotated keys, values."""
+        x = bridge.attention_input(self.model, layer, resid)
+        q, k, v = (bridge.project(self.model, layer, name, x) for name in "qkv")
+        q = self.hook(layer, "attn.hook_q", q)
+        return q, bridge.rotate(q, angles), bridge.rotate(k, angles), v
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """[batch, kv_heads, group, pos, seq]; query heads of a group share one key head."""
+        grouped = q.unflatten(2, (-1, self.groups))
+        return torch.einsum("bphgd,bshd->bhgps", grouped, k) / bridge.attention_scale(self.model)
+
+    def rest(self, layer: int, resid: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Finish a block from its head outputs: (z after hooks, residual stream after the block)."""
+        z = self.hook(layer, "attn.hook_z", z)
+        out = self.hook(layer, "hook_attn_out", bridge.attention_output(self.model, layer, z))
+        mid = resid + out
+        return z, mid + self.hook(layer, "hook_mlp_out", bridge.mlp_output(self.model, layer, resid, mid))
+
+
+@torch.no_grad()
+def run(
+    model, prompts: Prompts, positions: str = "end", hooks: Sequence[Hook] = (), batch_size: int = 64
+) -> Run:
+    """One pass over whole prompts, keeping what later computations need (see `Run`).
+
+    `positions="end"` stores the last position of each prompt, "all" every position (about
+    `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position. Nothing is unembedded: use
+    `logits(model, run)`. Raises `ValueError` for other values of `positions` or unknown hook points.
+    """
+    if positions not in ("end", "all"):
+        raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    device = bridge.device_of(model)
+    parts = [
+        _run_batch(model, prompts.tokens[i : i + batch_size].to(device), prompts.end[i : i + batch_size].to(device), positions, hooks)
+        for i in range(0, len(prompts), batch_size)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return Run(
+        torch.cat([p.tokens for p in parts]), torch.cat([p.end for p in parts]), positions,
+        tuple(torch.cat(layer) for layer in zip(*(p.keys for p in parts), strict=True)),
+        tuple(torch.cat(layer) for layer in zip(*(p.values for p in parts), strict=True)),
+        *(torch.cat([getattr(p, name) for p in parts], dim=1) for name in ("resid", "q", "z", "pattern")),
+    )  # fmt: skip
+
+
+def _run_batch(model, tokens: Tensor, end: Tensor, positions: str, hooks: Sequence[Hook]) -> Run:
+    layers = _Layers(model, hooks)
+    batch, seq = tokens.shape
+
+    def keep(x: Tensor, axis: int = 1) -> Tensor:
+        if positions == "all":
+            return x
+        return x.movedim(axis, 1)[torch.arange(batch, device=x.device), end].unsqueeze(axis)
+
+    resid = bridge.embed(model, tokens)
+    where = torch.arange(seq, device=tokens.device).expand(batch, seq)
+    angles = bridge.rotary(model, resid, where)
+    causal = torch.ones(seq, seq, dtype=torch.bool, device=tokens.device).tril()
+    kept: dict[str, list[Tensor]] = {name: [] for name in ("keys", "values", "resid", "q", "z", "pattern")}
+    for layer in range(model.cfg.n_layers):
+        resid = layers.hook(layer, "hook_resid_pre", resid)
+        q, q_rotated, k, v = layers.qkv(layer, resid, angles)
+        scores = layers.scores(q_rotated, k).masked_fill(~causal, -torch.inf)
+        pattern = layers.hook(layer, "attn.hook_pattern", scores.softmax(-1).flatten(1, 2))
+        grouped = pattern.unflatten(1, (-1, layers.groups))
+        z = torch.einsum("bhgps,bshd->bphgd", grouped, v).flatten(2, 3)
+        z, after = layers.rest(layer, resid, z)
+        for name, value in (("keys", k), ("values", v), ("resid", keep(resid)), ("q", keep(q)), ("z", keep(z)),
+                            ("pattern", keep(pattern, 2))):  # fmt: skip
+            kept[name].append(value)
+        resid = after
+    kept["resid"].append(keep(resid))
+    stacked = {name: torch.stack(kept[name]) for name in ("resid", "q", "z", "pattern")}
+    return Run(tokens, end, positions, tuple(kept["keys"]), tuple(kept["values"]), **stacked)
+
+
+def rows(base: Run, index: Tensor | slice) -> Run:
+    """The same run for some of its prompts (an index may repeat: one prompt, many interventions)."""
+    return Run(
+        base.tokens[index], base.end[index], base.positions, tuple(k[index] for k in base.keys),
+        tuple(v[index] for v in base.values), *(getattr(base, n)[:, index] for n in ("resid", "q", "z", "pattern")),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None = None, stop: int | None = None) -> Run:
+    """Re-run only the last token of every prompt under `hooks`; a `Run` with positions "end".
+
+    `hooks` see tensors with a position axis of length 1 (END). `start` is the first layer computed again, by
+    default the first one hooked; it may be given when the weights were edited, and then every layer before it must be
+    untouched. The stored keys and values must still be right: an edit of the weights that acts at earlier
+    positions needs `run`. `stop` ends before that layer (later layers are left out of the result).
+    """
+    layers = _Layers(model, hooks)
+    n_layers = model.cfg.n_layers
+    first = min((layer for layer, _ in layers.hooks), default=n_layers if start is None else start)
+    start = first if start is None else start
+    stop = n_layers if stop is None else stop
+    if not 0 <= start <= first or not start <= stop <= n_layers:
+        raise ValueError(f"cannot re-run layers {start} to {stop} with hooks from layer {first} of {n_layers}")
+    resid = base.at(base.resid)[start].unsqueeze(1) if start < n_layers else base.at(base.resid)[n_layers].unsqueeze(1)
+    where = base.end[:, None]
+    angles = bridge.rotary(model, resid, where)
+    # Scores of the last token against itself replace the cached column; later (padded) columns stay hidden.
+    column = where[:, None, None, :, None]
+    hidden = (torch.arange(base.tokens.shape[1], device=resid.device) > where)[:, None, None, None, :]
+    batch = torch.arange(len(base), device=resid.device)
+    new: dict[str, list[Tensor]] = {"resid": [], "q": [], "z": [], "pattern": []}
+    for layer in range(start, stop):
+        resid = layers.hook(layer, "hook_resid_pre", resid)
+        q, q_rotated, k, v = layers.qkv(layer, resid, angles)
+        scores = layers.scores(q_rotated, base.keys[layer])
+        own = layers.scores(q_rotated, k)
+        scores = scores.scatter(-1, column.expand_as(own), own).masked_fill(hidden, -torch.inf)
+        pattern = layers.hook(layer, "attn.hook_pattern", scores.softmax(-1).flatten(1, 2))
+        grouped = pattern.unflatten(1, (-1, layers.groups))
+        z = torch.einsum("bhgps,bshd->bphgd", grouped, base.values[layer])
+        change = (v[:, 0] - base.values[layer][batch, base.end])[:, None, :, None, :]
+        to_self = grouped.gather(-1, column.expand_as(own)).permute(0, 3, 1, 2, 4)
+        z, after = layers.rest(layer, resid, (z + to_self * change).flatten(2, 3))
+        for name, value in (("resid", resid), ("q", q), ("z", z), ("pattern", pattern)):
+            new[name].append(value)
+        resid = after
+    new["resid"].append(resid)
+
+    def splice(name: str, axis: int = 2) -> Tensor:
+        stored = base.at(getattr(base, name), axis=axis).unsqueeze(axis)
+        return torch.cat([stored[:start], torch.stack(new[name])]) if new[name] else stored[:start]
+
+    return Run(
+        base.tokens, base.end, "end", base.keys, base.values,
+        splice("resid"), splice("q"), splice("z"), splice("pattern", 3),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Float[Tensor, "batch k_or_vocab"]:
+    """Next-token logits at END: of the whole vocabulary, or of `ids` per prompt (much cheaper).
+
+    Raises `ValueError` when `ids` does not have one row per prompt.
+    """
+    W_U, b_U = bridge.unembedding(model)
+    final = bridge.final_norm(model, result.at(result.resid)[-1])
+    if ids is None:
+        out = final @ W_U
+        return out if b_U is None else out + b_U
+    if ids.ndim != 2 or len(ids) != len(result):
+        raise ValueError(f"ids must be [batch={len(result)}, k], got {tuple(ids.shape)}")
+    ids = ids.to(W_U.device)
+    out = torch.einsum("bd,dbk->bk", final, W_U[:, ids])
+    return out if b_U is None else out + b_U[ids]
+
+
+def logit_difference(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]:
+    """logit(answer) − logit(distractor) at END, per prompt."""
+    pair = logits(model, result, torch.stack([prompts.answer, prompts.distractor], dim=1))
+    return pair[:, 0] - pair[:, 1]
+
+
+def top1(model, result: Run, prompts: Prompts, batch_size: int = 256) -> Tensor:
+    """Whether the answer is the most likely token of the whole vocabulary, per prompt."""
+    hits = []
+    for i in range(0, len(result), batch_size):
+        part = rows(result, slice(i, i + batch_size))
+        hits.append(logits(model, part).argmax(-1) == prompts.answer[i : i + batch_size].to(part.end.device))
+    return torch.cat(hits)

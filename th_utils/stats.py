@@ -1,0 +1,90 @@
+"""Intervals and ranking measures: thin names over scipy, so that every claim in the book can carry one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Estimate(NamedTuple):
+    """A value with its confidence interval; prints as `0.71 [0.66, 0.76]`."""
+
+    value: float
+    low: float
+    high: float
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".2f"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+def _values(values, name: str = "values") -> np.ndarray:
+    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float).ravel()
+    if array.size == 0 or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite numbers, at least one; got {array.size} with non-finite or none")
+    return array
+
+
+def mean(values, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Estimate:
+    """Mean with a bootstrap interval over prompts (percentile, seeded)."""
+    array = _values(values)
+    if array.size == 1 or np.ptp(array) == 0:
+        return Estimate(array[0], array[0], array[0])
+    interval = stats.bootstrap(
+        (array,), np.mean, confidence_level=level, n_resamples=n_resamples, method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Estimate(array.mean(), interval.low, interval.high)
+
+
+def share(hits, level: float = 0.95) -> Estimate:
+    """Share of true values with Wilson's interval, which stays sensible near 0 and 1."""
+    array = _values(hits, "hits")
+    if not np.isin(array, (0.0, 1.0)).all():
+        raise ValueError("hits must be true/false or 0/1: use mean() for other numbers")
+    test = stats.binomtest(int(array.sum()), array.size)
+    interval = test.proportion_ci(level, method="wilson")
+    return Estimate(array.mean(), interval.low, interval.high)
+
+
+def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> Estimate:
+    """Percentile bootstrap of `statistic(*samples)`, resampling the samples together (paired by position)."""
+    arrays = [_values(s) for s in samples]
+    if len({a.size for a in arrays}) != 1:
+        raise ValueError(f"samples must have equal lengths (they are resampled together), got {[a.size for a in arrays]}")
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(arrays[0].size, size=(n_resamples, arrays[0].size))
+    values = [statistic(*(a[d] for a in arrays)) for d in draws]
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(float(statistic(*arrays)), float(low), float(high))
+
+
+def rank_correlation(x, y) -> float:
+    """Spearman's ρ; NaN when one side is constant."""
+    return float(stats.spearmanr(_values(x), _values(y)).statistic)
+
+
+def auroc(scores, positives) -> float:
+    """Area under the ROC curve: the chance that a random positive scores above a random negative (ties count half)."""
+    scores, positives = _values(scores, "scores"), _values(positives, "positives").astype(bool)
+    if scores.size != positives.size:
+        raise ValueError(f"scores and positives differ in length: {scores.size} and {positives.size}")
+    if positives.all() or not positives.any():
+        raise ValueError("need at least one positive and one negative to rank")
+    ranks = stats.rankdata(scores)
+    n_positive, n_negative = positives.sum(), (~positives).sum()
+    return float((ranks[positives].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+def precision_at(scores, positives, k: int) -> float:
+    """Share of true positives among the k highest scores."""
+    scores, positives = _values(scores, "scores"), _values(positives, "positives").astype(bool)
+    if not 1 <= k <= scores.size:
+        raise ValueError(f"k must be 1 to {scores.size} (the number of scores), got {k}")
+    return float(positives[np.argsort(-scores, kind="stable")[:k]].mean())

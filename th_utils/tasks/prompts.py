@@ -1,0 +1,112 @@
+"""The record every task returns, and the tokenisation all tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A batch of prompts with the positions and tokens that matter.
+
+    `tokens`: [batch, pos], padded on the right (padding never reaches a position before it in a causal model);
+    `answer`, `distractor`: [batch] token ids, the right next token and the one it competes with;
+    `positions`: name -> [batch] indices into `tokens`; "END" is always the last prompt token;
+    `text`: the prompts as strings; `table`: one row of metadata per prompt.
+    """
+
+    tokens: Int[Tensor, "batch pos"]
+    answer: Int[Tensor, " batch"]
+    distractor: Int[Tensor, " batch"]
+    positions: dict[str, Int[Tensor, " batch"]]
+    text: tuple[str, ...]
+    table: pd.DataFrame
+
+    def __post_init__(self):
+        if "END" not in self.positions:
+            raise ValueError(f"positions must hold END (the last prompt token), got {sorted(self.positions)}")
+        for name, values in [*self.positions.items(), ("answer", self.answer), ("distractor", self.distractor)]:
+            if values.shape != (len(self.text),):
+                raise ValueError(f"{name} has shape {tuple(values.shape)}, expected ({len(self.text)},): one per prompt")
+        if len(self.tokens) != len(self.text) or len(self.table) != len(self.text):
+            raise ValueError(f"{len(self.tokens)} token rows, {len(self.table)} table rows, {len(self.text)} texts")
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @property
+    def end(self) -> Int[Tensor, " batch"]:
+        """Index of the last token of each prompt."""
+        return self.positions["END"]
+
+    def select(self, rows: Sequence[int] | Bool[Tensor, " batch"] | Tensor | pd.Series | slice) -> Prompts:
+        """The prompts at these indices, or where a boolean mask is true (a column comparison of `table` works)."""
+        everything = torch.arange(len(self))
+        if isinstance(rows, slice):
+            index = everything[rows]
+        else:
+            index = everything[torch.as_tensor(rows.to_numpy() if isinstance(rows, pd.Series) else rows)]
+        return replace(
+            self,
+            tokens=self.tokens[index],
+            answer=self.answer[index],
+            distractor=self.distractor[index],
+            positions={name: values[index] for name, values in self.positions.items()},
+            text=tuple(self.text[i] for i in index),
+            table=self.table.iloc[index.tolist()].reset_index(drop=True),
+        )
+
+    def to(self, device) -> Prompts:
+        """The same prompts with their tensors on another device."""
+        moved = {name: values.to(device) for name, values in self.positions.items()}
+        return replace(
+            self, tokens=self.tokens.to(device), answer=self.answer.to(device),
+            distractor=self.distractor.to(device), positions=moved,
+        )  # fmt: skip
+
+
+def word_id(tokenizer, word: str) -> int:
+    """The id of `" word"` (with its leading space), or a `ValueError` when that is not one token."""
+    ids = tokenizer.encode(" " + word, add_special_tokens=False)
+    if len(ids) != 1 or ids[0] == tokenizer.unk_token_id != tokenizer.bos_token_id:
+        raise ValueError(
+            f"{word!r} is {len(ids)} tokens with a leading space in this tokenizer, the task needs exactly one: "
+            "leave it out (tasks.single_token_words filters a list)"
+        )
+    return ids[0]
+
+
+def single_token_words(tokenizer, words: Iterable[str]) -> tuple[str, ...]:
+    """The words that are one token with a leading space in this tokenizer, in the given order."""
+    kept = []
+    for word in words:
+        try:
+            word_id(tokenizer, word)
+        except ValueError:
+            continue
+        kept.append(word)
+    return tuple(kept)
+
+
+def encode(tokenizer, texts: Sequence[str], prepend_bos: bool = True) -> tuple[Tensor, Tensor]:
+    """Token ids `[batch, longest]`, padded on the right, and the index of each last token `[batch]`.
+
+    The beginning-of-sequence token goes first unless `prepend_bos` is False: models were trained with something in
+    that place, and heads that have nothing to do look there.
+    """
+    if prepend_bos and tokenizer.bos_token_id is None:
+        raise ValueError("this tokenizer has no beginning-of-sequence token: pass prepend_bos=False")
+    start = [tokenizer.bos_token_id] if prepend_bos else []
+    rows = [start + tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    if not rows or any(not row for row in rows):
+        raise ValueError("every prompt must hold at least one token, and there must be at least one prompt")
+    pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
+    longest = max(map(len, rows))
+    tokens = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+    return tokens, torch.tensor([len(row) - 1 for row in rows])

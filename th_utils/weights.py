@@ -1,0 +1,113 @@
+"""The weights of all attention heads as plain tensors: the only input the weight-space chapters need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from . import bridge
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """Weights of every query head, row-vector convention (x W), one entry per `[layer, head]`.
+
+    A head computes `z = A (x W_V + b_V)` and writes `z W_O`; its scores are `(x_i W_Q + b_Q)·(x_j W_K + b_K)/√d_head`.
+    Key and value heads shared by a group of query heads are repeated, so that index `[layer, head]` is always a
+    query head. Missing biases are zeros. With the norms folded in (the default of `load_model`), `x` is the
+    residual stream divided by its scale.
+
+    `W_Q, W_K, W_V`: [layers, heads, d_model, d_head]; `W_O`: [layers, heads, d_head, d_model];
+    `b_Q, b_K, b_V`: [layers, heads, d_head].
+    """
+
+    W_Q: Float[Tensor, "layers heads d_model d_head"]
+    W_K: Float[Tensor, "layers heads d_model d_head"]
+    W_V: Float[Tensor, "layers heads d_model d_head"]
+    W_O: Float[Tensor, "layers heads d_head d_model"]
+    b_Q: Float[Tensor, "layers heads d_head"]
+    b_K: Float[Tensor, "layers heads d_head"]
+    b_V: Float[Tensor, "layers heads d_head"]
+
+    def __post_init__(self):
+        layers, heads, d_model, d_head = self.W_Q.shape
+        for name in ("W_K", "W_V"):
+            if getattr(self, name).shape != self.W_Q.shape:
+                raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)}, expected {tuple(self.W_Q.shape)}")
+        if self.W_O.shape != (layers, heads, d_head, d_model):
+            raise ValueError(f"W_O has shape {tuple(self.W_O.shape)}, expected {(layers, heads, d_head, d_model)}")
+        for name in ("b_Q", "b_K", "b_V"):
+            if getattr(self, name).shape != (layers, heads, d_head):
+                raise ValueError(
+                    f"{name} has shape {tuple(getattr(self, name).shape)}, expected {(layers, heads, d_head)}"
+                )
+        for name in ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V"):
+            if not torch.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} holds NaN or infinite values: the checkpoint is damaged or was not loaded")
+
+    @property
+    def n_layers(self) -> int:
+        return self.W_Q.shape[0]
+
+    @property
+    def n_heads(self) -> int:
+        return self.W_Q.shape[1]
+
+    @property
+    def d_model(self) -> int:
+        return self.W_Q.shape[2]
+
+    @property
+    def d_head(self) -> int:
+        return self.W_Q.shape[3]
+
+    @cached_property
+    def heads(self) -> list[tuple[int, int]]:
+        """All (layer, head) pairs in order."""
+        return [(layer, head) for layer in range(self.n_layers) for head in range(self.n_heads)]
+
+    def check_head(self, head: tuple[int, int]) -> tuple[int, int]:
+        """The head itself, or a `ValueError` that names the model's range."""
+        return check_head(head, self.n_layers, self.n_heads)
+
+    def to(self, *args, **kwargs) -> HeadWeights:
+        """The same weights in another dtype or on another device."""
+        return HeadWeights(**{name: getattr(self, name).to(*args, **kwargs) for name in self.__dataclass_fields__})
+
+
+def check_head(head: tuple[int, int], n_layers: int, n_heads: int) -> tuple[int, int]:
+    """A head inside the model, or a `ValueError`: negative indices are refused, they hide mistakes."""
+    try:
+        layer, index = (int(part) for part in head)
+    except (TypeError, ValueError):
+        raise ValueError(f"head must be a pair (layer, head) of integers, got {head!r}") from None
+    if not (0 <= layer < n_layers and 0 <= index < n_heads):
+        raise ValueError(f"no head {layer}.{index}: this model has layers 0-{n_layers - 1} and heads 0-{n_heads - 1}")
+    return layer, index
+
+
+def label(part: tuple[int, ...]) -> str:
+    """`(20, 0)` as "20.0", `(20, 0, 3)` as "20.0.3": layer.head or layer.head.component, counted from 0."""
+    return ".".join(str(int(i)) for i in part)
+
+
+def head_weights(model) -> HeadWeights:
+    """Copy the attention weights out of a `TransformerBridge` (see `HeadWeights` for shapes and conventions)."""
+    n_layers, n_heads = bridge.heads_shape(model)
+    groups = bridge.kv_groups(model)
+    stacked = {}
+    for name in bridge.MATRICES:
+        layers = torch.stack([bridge.head_matrix(model, layer, name) for layer in range(n_layers)])
+        stacked[name] = layers.repeat_interleave(groups, dim=1) if name in ("W_K", "W_V") else layers
+    for name in ("b_Q", "b_K", "b_V"):
+        rows = [bridge.head_bias(model, layer, name) for layer in range(n_layers)]
+        if rows[0] is None:
+            stacked[name] = torch.zeros(n_layers, n_heads, model.cfg.d_head).to(stacked["W_Q"])
+        else:
+            biases = torch.stack(rows)
+            stacked[name] = biases.repeat_interleave(n_heads // biases.shape[1], dim=1)
+    return HeadWeights(**stacked)
