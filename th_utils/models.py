@@ -1,7 +1,9 @@
-"""The one place that knows where models come from and which TransformerLens is installed.
+"""The one place that knows which TransformerLens is installed and how a model is brought into shape.
 
-`load_model()` returns a `TransformerBridge` in the form that all of this package expects: float32, evaluation mode,
-no gradients, norms folded into the matrices that follow them (see `load_model`), hooks under their usual names.
+`load_model()` returns a `TransformerBridge` as all of this package expects it: float32, evaluation mode, no
+gradients, norms folded into the matrices that read from them, hooks under their usual names. What is known
+of each model stands in `cards`, how its files come here in `fetch` (package index) and `hub` (Hugging
+Face).
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ for _switch in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when the hu
     os.environ.setdefault(_switch, "1")
 
 from th_utils.cards import DEFAULT, MODELS, ModelCard, find_card  # noqa: E402
-from th_utils.fetch import ModelNotFound, hub_model, quiet_transformers, wheel_model  # noqa: E402
+from th_utils.fetch import wheel_model  # noqa: E402
+from th_utils.hub import ModelNotFound, hub_model, quiet_transformers, read_folder  # noqa: E402
 
 if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel
 
-MISSING = "not installed"  # also th_utils itself, when it is imported from a source tree
+MISSING = "not installed"  # th_utils itself too, when it is imported from a source tree
 SUPPORTED_TRANSFORMER_LENS = ">=4.3,<5"
 
 
@@ -29,22 +33,22 @@ def load_model(
 ) -> TransformerBridge:
     """Load a model, ready to hook: float32, evaluation mode, parameters without gradients.
 
-    With `fold=True` the weights are in TransformerLens' processed form (`enable_compatibility_mode()`): the gain of
-    each norm is multiplied into the matrices that read from it, matrices that write to the residual stream are
-    centred where the norm is a LayerNorm, the unembedding is centred, value biases move into the output bias. Logits
-    change by one constant per position, probabilities do not. Weight-space numbers depend on that choice. `fold=False`
-    keeps the raw weights, under the same hook names.
+    With `fold=True` the weights are in TransformerLens' processed form (`enable_compatibility_mode()`): the
+    gain of each norm is multiplied into the matrices that read from it; matrices that write to the residual
+    stream are centred where the norm is a LayerNorm; the unembedding is centred; value biases move into the
+    output bias. That takes one constant per position off the logits and leaves probabilities as they are.
+    Weight-space numbers depend on it. `fold=False` keeps the raw weights, under the same hook names.
 
     Args:
-        name: a name in `MODELS`, or a directory with a model in Hugging Face format. None: the environment variable
-            `TH_MODEL`, else the default model.
-        device: None means the CPU, also on a machine with a GPU; "cuda" and any other torch device are honoured.
+        name: a name in `MODELS`, or a directory with a model in Hugging Face format. None: the environment
+            variable `TH_MODEL`, else the default model.
+        device: None means the CPU, also on a machine with a GPU; "cuda" and other torch devices are honoured.
         fold: whether to fold and centre, as above.
 
     Raises:
-        ValueError: an unknown name or an unusable device.
+        ValueError: an unknown name, or a device that cannot be used here.
         ModelNotFound: the files could not be fetched, or the directory does not hold a usable model.
-        RuntimeError: an unsupported TransformerLens version.
+        RuntimeError: an unsupported TransformerLens.
     """
     check_versions()
     card = find_card(name)
@@ -58,14 +62,14 @@ def load_model(
         hf_model, tokenizer, folder = build(card)
     else:
         folder = model_folder(card)
-        hf_model, tokenizer = _read_folder(folder)
+        hf_model, tokenizer = read_folder(folder)
     hf_model = hf_model.to(device).eval()
     folded = fold and _fold_llama(hf_model)
     with quiet_transformers():
         bridge = TransformerBridge.boot_transformers(
             str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
         )
-    if folded:  # nothing is left to process, but the bridge must take the same path as if it had done it itself
+    if folded:  # nothing is left to process; the call brings the bridge to the state that processing leaves
         bridge.enable_compatibility_mode(
             disable_warnings=True, fold_ln=False, center_writing_weights=False, center_unembed=False,
             fold_value_biases=False,
@@ -86,13 +90,34 @@ def model_folder(card: ModelCard) -> Path:
 
 
 def model_name(model: TransformerBridge) -> str:
-    """The name under which `load_model` loaded `model` (a directory's own name for a directory)."""
-    return model.th_card.name
+    """The name of a model: its card's, or what TransformerLens calls one that `load_model` did not load."""
+    return model.cfg.model_name
 
 
 def is_default(model: TransformerBridge) -> bool:
     """Whether `model` is the default model, the one that the book's numbers and checks speak about."""
-    return model.th_card == MODELS[DEFAULT]
+    return getattr(model, "th_card", None) == MODELS[DEFAULT]
+
+
+def setup(seed: int = 0) -> None:
+    """What every notebook calls first: seeds, no gradients, no telemetry, one line that says what is in use.
+
+    Seeds Python's `random`, NumPy and torch with `seed`, and switches gradients off for the whole process.
+    """
+    import random
+
+    import numpy as np
+    import torch
+
+    check_versions()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_grad_enabled(False)
+    packages = ("th-utils", "torch", "transformer-lens", "transformers")
+    versions = " · ".join(f"{package} {_version(package)}" for package in packages)
+    line = f"{versions} · model {find_card().name} · {torch.get_num_threads()} threads · seed {seed}"
+    print(line)  # noqa: T201
 
 
 def check_versions() -> None:
@@ -116,81 +141,42 @@ def _version(package: str) -> str:
         return MISSING
 
 
-def setup(seed: int = 0) -> None:
-    """What every notebook calls first: seeds, no gradients, no telemetry, and one line that says what is in use.
-
-    Seeds Python's `random`, NumPy and torch with `seed`, and switches gradients off for the process.
-    """
-    import random
-
-    import numpy as np
-    import torch
-
-    check_versions()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.set_grad_enabled(False)
-    packages = ("th-utils", "torch", "transformer-lens", "transformers")
-    versions = " · ".join(f"{package} {_version(package)}" for package in packages)
-    print(f"{versions} · model {find_card().name} · {torch.get_num_threads()} threads · seed {seed}")
-
-
 def _check_device(device: str | torch.device | None) -> torch.device:
     import torch
 
     try:
-        chosen = torch.device(device or "cpu")
+        chosen = torch.device("cpu" if device is None else device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch's two ways to say "no such device here"
-        raise ValueError(f"device {str(device)!r} cannot be used here ({error}); leave it out for the CPU") from error
+        raise ValueError(
+            f"device {device!r} cannot be used here ({error}); leave it out for the CPU"
+        ) from error
     return chosen
 
 
-def _read_folder(folder: Path):
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _fold_llama(model: PreTrainedModel) -> bool:
+    """Fold the norms of a bias-free Llama as TransformerLens does; for any other model do nothing: False.
 
-    how = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with quiet_transformers():
-            model, info = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager",
-                output_loading_info=True, **how,
-            )  # fmt: skip
-            tokenizer = AutoTokenizer.from_pretrained(folder, **how)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelNotFound(
-            f"the model in {folder} could not be read ({type(error).__name__}: {error}). If th_utils or the hub library "
-            f"put it there, delete that folder and try again; else save it anew with save_pretrained()."
-        ) from error
-    if info["missing_keys"]:  # transformers would go on with random numbers in their place
-        missing = sorted(info["missing_keys"])
-        raise ModelNotFound(f"the weights in {folder} are not complete: {len(missing)} missing, first {missing[0]}")
-    return model, tokenizer
-
-
-def _fold_llama(model) -> bool:
-    """Fold the norms of a bias-free Llama, as TransformerLens does, and say whether it was one.
-
-    RMSNorm has a gain and nothing else, so folding is W ← W · diag(gain) in the matrices that read from it, and gain ← 1.
-    TransformerLens' general route copies all weights three times for this, which is most of a warm load; the
-    tests hold the result equal to it.
+    RMSNorm has a gain and nothing else, so folding is W ← W · diag(gain) in the matrices that read from it,
+    and gain ← 1. TransformerLens' general route copies all weights three times on the way, which is most of
+    a warm load; the tests hold every weight and every logit equal to its result.
     """
-    import torch
+    from torch import no_grad
+    from torch.nn import Parameter
 
     biased = any(name.endswith(".bias") for name, _ in model.named_parameters())
     if type(model).__name__ != "LlamaForCausalLM" or biased:
         return False
-    with torch.no_grad():
+    with no_grad():
         for block in model.model.layers:
             attention, mlp = block.self_attn, block.mlp
             _fold_gain(block.input_layernorm, attention.q_proj, attention.k_proj, attention.v_proj)
             _fold_gain(block.post_attention_layernorm, mlp.gate_proj, mlp.up_proj)
-        unembedding = model.lm_head.weight * model.model.norm.weight  # a new tensor: unties it from the embedding
-        unembedding -= unembedding.mean(0)  # W_U centred over the vocabulary: the same constant off every logit
-        model.lm_head.weight = torch.nn.Parameter(unembedding, requires_grad=False)
+        unembedding = (
+            model.lm_head.weight * model.model.norm.weight
+        )  # a new tensor, no longer the embedding's
+        unembedding -= unembedding.mean(0)  # centred over the vocabulary: one constant off all logits
+        model.lm_head.weight = Parameter(unembedding, requires_grad=False)
         model.model.norm.weight.fill_(1.0)
     return True
 
@@ -208,21 +194,25 @@ def main(arguments: list[str] | None = None) -> int:
     import argparse
     import sys
 
-    parser = argparse.ArgumentParser(prog="python -m th_utils.models", description="List or fetch the known models.")
+    parser = argparse.ArgumentParser(
+        "python -m th_utils.models", description="List or fetch the known models."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the known models")
     commands.add_parser("fetch", help="fetch one and print its folder").add_argument("name", nargs="?")
     chosen = parser.parse_args(arguments)
+    write = sys.stdout.write
     if chosen.command == "list":
         for card in MODELS.values():
-            default = " (default)" if card.name == DEFAULT else ""
-            print(f"{card.name:14} {card.what}; {card.n_layers} layers × {card.n_heads} heads; {card.source}{default}")
+            default = ", the default" if card.name == DEFAULT else ""
+            shape = f"{card.n_layers} layers × {card.n_heads} heads"
+            write(f"{card.name:14}{card.what}; {shape}; {card.licence}; {card.source}{default}\n")
         return 0
     try:
         card = find_card(chosen.name)
-        print("built in memory, nothing to fetch" if card.kind == "tiny" else model_folder(card))
+        write("built in memory, nothing to fetch\n" if card.kind == "tiny" else f"{model_folder(card)}\n")
     except (ModelNotFound, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
 

@@ -1,9 +1,9 @@
 """Three randomly initialised models, one per architecture, and the tokenizer that they share.
 
-They say nothing sensible and are not meant to: they let every function and notebook run in seconds, offline, on all
-three shapes of model (LayerNorm with learned positions, parallel blocks with partial rotary, grouped-query RMSNorm).
-Weights are drawn wider than a trainer would, so that attention patterns differ between heads and norms have something
-to fold.
+They say nothing sensible and are not meant to: they let every function and notebook run in seconds,
+offline, on all three shapes of model (LayerNorm with learned positions, parallel blocks with partial
+rotary, grouped-query RMSNorm). Weights are drawn wider than a trainer would, so that attention patterns
+differ between heads and norms have something to fold.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ BOS, PAD = "<|endoftext|>", "<pad>"
 N_CTX = 512
 TASKS = ("ioi", "laundry_list", "colored_objects")
 WORDS = """
-the a an to of and in on at it is was were be has have had he she they them his her their with for from by as that this
-then when after while who what where which how many not no yes or but if so there here all one two three four five six
-seven eight nine ten new old big small good long first last next other same more most very
-went gave give got had said saw took put made bought found lost sent wanted decided argued working work fun drink met
-answer question list color colour thing item items things same as true false
-capital city country language river born lives speaks located
-apple banana orange lemon pear grape peach cherry bread cheese butter milk water coffee tea juice soup cake rice salt
-ball bat bone book box bottle bowl bag basket bell bike boat brush bucket button camera candle card chair clock coat
-computer cup desk dish doll door drum fan flag flower fork glass glove guitar hammer hat jacket kettle key kite knife
-lamp map mirror mug necklace needle newspaper paper pen pencil phone piano picture pillow plate pot ring rope ruler
-scarf scissors shirt shoe sock sofa spoon stamp stone table ticket towel toy umbrella vase wallet watch window
-bank bar beach bridge cafe church cinema farm garden hospital hotel house kitchen library market museum office park
-restaurant river road school shop station store street theater train bus car tree dog cat bird fish horse cow
-red blue green yellow orange purple pink black white brown gray silver gold
-man woman boy girl king queen friend teacher doctor day night year time week morning name word number
-Then When After While The A I He She They It On In At There What Where Which Question Answer
-Ana Bob Mary John Tom James Alice Sarah Paul Mark Anna David Emma Jack Kate Luke Peter Rose Sam Will
-France Germany Italy Spain England Japan China Russia Paris Berlin Rome Madrid London Tokyo Beijing Moscow
-Monday Tuesday Wednesday Thursday Friday Saturday Sunday
+the a an to of and in on at it is was were be has have had he she they them his her their with for from by
+as that this then when after while who what where which how many not no yes or but if so there here all one
+two three four five six seven eight nine ten new old big small good long first last next other same more
+most very went gave give got had said saw took put made bought found lost sent wanted decided argued working
+work fun drink met answer question list color colour thing item items things same as true false capital city
+country language river born lives speaks located apple banana orange lemon pear grape peach cherry bread
+cheese butter milk water coffee tea juice soup cake rice salt ball bat bone book box bottle bowl bag basket
+bell bike boat brush bucket button camera candle card chair clock coat computer cup desk dish doll door drum
+fan flag flower fork glass glove guitar hammer hat jacket kettle key kite knife lamp map mirror mug necklace
+needle newspaper paper pen pencil phone piano picture pillow plate pot ring rope ruler scarf scissors shirt
+shoe sock sofa spoon stamp stone table ticket towel toy umbrella vase wallet watch window bank bar beach
+bridge cafe church cinema farm garden hospital hotel house kitchen library market museum office park
+restaurant river road school shop station store street theater train bus car tree dog cat bird fish horse
+cow red blue green yellow orange purple pink black white brown gray silver gold man woman boy girl king
+queen friend teacher doctor day night year time week morning name word number Then When After While The A I
+He She They It On In At There What Where Which Question Answer Ana Bob Mary John Tom James Alice Sarah Paul
+Mark Anna David Emma Jack Kate Luke Peter Rose Sam Will France Germany Italy Spain England Japan China
+Russia Paris Berlin Rome Madrid London Tokyo Beijing Moscow Monday Tuesday Wednesday Thursday Friday
+Saturday Sunday
 """
 
 
 def vocabulary_words() -> list[str]:
-    """The words with a token of their own: everyday words, those in the tasks' constants, letters, numbers to 99."""
+    """The words with a token of their own: everyday and task words, letters, numbers to 99."""
     found = set(WORDS.split())
     for text in _task_strings():
         found.update(re.findall(r"[A-Za-z]+", text))
@@ -59,10 +59,10 @@ def vocabulary_words() -> list[str]:
 
 
 def make_tokenizer() -> Tokenizer:
-    """A byte-level tokenizer: each vocabulary word is one token with or without a leading space, all else is bytes.
+    """A byte-level tokenizer: each word is one token, with or without a space before it; the rest is bytes.
 
-    Pieces are scored so that one long token always beats several short ones (a Unigram model; bytes at −10). No text
-    is unknown, and decoding gives back exactly what was encoded.
+    Pieces are scored so that one long token always beats several short ones (a Unigram model; bytes at
+    −10). No text is unknown, and decoding gives back exactly what was encoded.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
@@ -80,7 +80,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 def build(card: ModelCard, seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, Path]:
-    """The tiny model of `card` with weights drawn from `seed`, its tokenizer, and the folder it was read from."""
+    """The tiny model of `card` with weights drawn from `seed`, its tokenizer and the tokenizer's folder."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -89,14 +89,14 @@ def build(card: ModelCard, seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTo
         from transformers import PreTrainedTokenizerFast
 
         tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=make_tokenizer(), bos_token=BOS, eos_token=BOS, pad_token=PAD, model_max_length=N_CTX,
-            clean_up_tokenization_spaces=False,
+            tokenizer_object=make_tokenizer(), bos_token=BOS, eos_token=BOS, pad_token=PAD,
+            model_max_length=N_CTX, clean_up_tokenization_spaces=False,
         )  # fmt: skip
         tokenizer.save_pretrained(folder)
         _config(card, len(tokenizer)).save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     config = _config(card, len(tokenizer))
-    with torch.random.fork_rng(devices=[]):  # the constructor draws too; leave the caller's random state alone
+    with torch.random.fork_rng(devices=[]):  # the constructor draws too, from the caller's random state
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
     _draw_weights(model, torch.Generator().manual_seed(seed))
     return model.eval(), tokenizer, folder
@@ -107,16 +107,19 @@ def _config(card: ModelCard, vocabulary: int):
 
     tokens = {"vocab_size": vocabulary, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
     if card.architecture == "gpt2":
-        return GPT2Config(n_layer=card.n_layers, n_head=card.n_heads, n_embd=card.d_model, n_positions=N_CTX, **tokens)
-    sizes = {"num_hidden_layers": card.n_layers, "num_attention_heads": card.n_heads, "hidden_size": card.d_model,
-             "intermediate_size": 4 * card.d_model, "max_position_embeddings": N_CTX}  # fmt: skip
+        sizes = {"n_layer": card.n_layers, "n_head": card.n_heads, "n_embd": card.d_model}
+        return GPT2Config(n_positions=N_CTX, **sizes, **tokens)
+    sizes = {
+        "num_hidden_layers": card.n_layers, "num_attention_heads": card.n_heads, "hidden_size": card.d_model,
+        "intermediate_size": 4 * card.d_model, "max_position_embeddings": N_CTX,
+    }  # fmt: skip
     if card.architecture == "gpt_neox":
         return GPTNeoXConfig(rotary_pct=0.5, use_parallel_residual=True, **sizes, **tokens)
     return LlamaConfig(num_key_value_heads=card.n_kv_heads, tie_word_embeddings=True, **sizes, **tokens)
 
 
 def _draw_weights(model: PreTrainedModel, generator) -> None:
-    """Matrices at 1.5 over the square root of the width, so attention scores spread by about 2; gains near 1."""
+    """Matrices at 1.5 over the root of the width, which spreads attention scores by about 2; gains near 1."""
     import torch
 
     with torch.no_grad():
@@ -160,5 +163,5 @@ def _folder() -> Path:
 
 @functools.cache
 def _temporary() -> tempfile.TemporaryDirectory:
-    # TransformerLens re-creates a tokenizer from its name_or_path, so it needs a real folder; it goes when Python exits
+    # TransformerLens makes a tokenizer again from its name_or_path: it needs a folder, gone when Python exits
     return tempfile.TemporaryDirectory(prefix="th_utils-tiny-")
