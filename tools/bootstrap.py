@@ -31,25 +31,23 @@ def say(text):
 
 def check_python():
     if sys.version_info[:2] < OLDEST:
-        newer = [n for n in ("python3.13", "python3.12", "python3.11") if find_program(n)]
-        raise Stop("Python %d.%d or newer is needed, and %s is %d.%d. Try: make PYTHON=%s" % (
-            OLDEST + (sys.executable,) + tuple(sys.version_info[:2]) + ((newer or ["/path/to/python3.11"])[0],)))
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
-    except ImportError as error:
-        raise Stop("%s has no module %r; on Debian or Ubuntu: apt-get install python3-venv" % (
-            sys.executable, error.name))
+        newer = [name for name in ("python3.13", "python3.12", "python3.11") if starts(name)]
+        raise Stop("Python %d.%d or newer is needed, and %s is %d.%d; try: make PYTHON=%s" % (
+            OLDEST + (sys.executable,) + tuple(sys.version_info[:2]) + tuple((newer + ["python3.11"])[:1])))
+    import importlib.util
+    for name in ("venv", "ensurepip"):
+        if importlib.util.find_spec(name) is None:
+            raise Stop("%s has no module %s; on Debian or Ubuntu: apt-get install python3-venv" % (
+                sys.executable, name))
 
 
-def find_program(name):
-    """True where `name` starts: a pyenv shim can exist for a version that is switched off."""
-    for folder in os.environ.get("PATH", "").split(os.pathsep):
-        path = os.path.join(folder, name)
-        if os.access(path, os.X_OK):
-            with open(os.devnull, "w") as null:
-                return subprocess.call([path, "-c", ""], stdout=null, stderr=null) == 0
-    return False
+def starts(program):
+    """True where the program runs: a pyenv shim can exist for a version that is switched off."""
+    with open(os.devnull, "w") as null:
+        try:
+            return subprocess.call([program, "-c", ""], stdout=null, stderr=null) == 0
+        except OSError:
+            return False
 
 
 def lock():
@@ -72,12 +70,13 @@ def venv_python():
 
 
 def wanted_state():
-    """What the finished .venv must have been made from. A moved checkout counts as another one (paths inside)."""
+    """What the finished .venv must have been made from; it holds paths, so the folder is part of it."""
     digest = hashlib.sha256()
     for name in ("constraints.txt", "pyproject.toml"):
         with open(os.path.join(ROOT, name), "rb") as handle:
             digest.update(handle.read())
-    return {"root": ROOT, "pins": digest.hexdigest(), "package": os.path.isdir(os.path.join(ROOT, "th_utils"))}
+    package = os.path.isdir(os.path.join(ROOT, "th_utils"))
+    return {"root": ROOT, "pins": digest.hexdigest(), "package": package}
 
 
 def current_state():
@@ -86,11 +85,8 @@ def current_state():
             state = json.load(handle)
     except (OSError, ValueError):
         return None
-    with open(os.devnull, "w") as null:  # the interpreter below a .venv can be removed or upgraded away
-        try:
-            return state if subprocess.call([venv_python(), "-c", ""], stdout=null, stderr=null) == 0 else None
-        except OSError:
-            return None
+    # The interpreter below a .venv can be removed or upgraded away.
+    return state if starts(venv_python()) else None
 
 
 def requirements():
@@ -113,8 +109,8 @@ def explain(output):
     """The one line that says why pip failed."""
     if "No space left on device" in output or "Errno 28" in output:
         return "no disk space left while installing; about %d GB are needed in %s" % (NEEDED_GB, ROOT)
-    network = ("NewConnectionError", "name resolution", "Failed to establish", "ConnectTimeout", "ReadTimeout",
-               "ProxyError", "Network is unreachable", "ConnectionError", "Connection refused")
+    network = ("NewConnectionError", "name resolution", "Failed to establish", "ConnectTimeout",
+               "ReadTimeout", "ProxyError", "Network is unreachable", "ConnectionError", "Connection refused")
     if any(sign in output for sign in network):
         return "pip cannot reach its package index; check the network, the proxy or PIP_INDEX_URL"
     errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
@@ -139,8 +135,8 @@ def install():
     if current == wanted:
         return
     if current is None or current["root"] != ROOT:
-        # An interrupted pip can leave a package without some of its files and still count it as installed, so a
-        # half-finished environment is made anew; pip's own cache keeps that short.
+        # An interrupted pip can leave a package without some of its files and still count it as installed,
+        # so a half-finished environment is made anew; pip's own cache keeps that short.
         if os.path.lexists(VENV):
             say("removing a half-finished or moved .venv")
             shutil.rmtree(VENV) if os.path.isdir(VENV) and not os.path.islink(VENV) else os.remove(VENV)
@@ -169,7 +165,7 @@ def install():
 
 
 def environment():
-    """The caller's environment without what would leak another Python or another plot backend into the runs."""
+    """The caller's environment without what would leak another Python or plot backend into the runs."""
     dropped = ("PYTHONPATH", "PYTHONHOME", "MPLBACKEND", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
     env = dict((k, v) for k, v in os.environ.items() if k not in dropped)
     env["PATH"] = os.path.dirname(venv_python()) + os.pathsep + env.get("PATH", "")

@@ -1,8 +1,8 @@
 """The stages of `make book` and `make test`; runs inside .venv (tools/bootstrap.py makes it).
 
-A notebook is executed once per key. The key is what its outputs depend on: the helper module, the pinned versions,
-the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes what has no match
-in the cache, so the book and the test share one run; Sphinx only ever reads the cache. Prose is in no key.
+A notebook is executed once per key. The key is what its outputs depend on: the helper module, the pinned
+versions, the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes
+what has no match in the cache, so book and tests share one run; Sphinx only reads it. Prose is in no key.
 """
 import hashlib
 import os
@@ -60,7 +60,7 @@ def jobs() -> int:
 
 
 def run_environment(model: str) -> dict[str, str]:
-    """One thread per process: the numbers then do not depend on the machine, and parallel runs do not fight."""
+    """One thread per process: numbers do not depend on the core count, and parallel runs do not fight."""
     env = {name: value for name, value in os.environ.items() if value or not name.startswith("TH_")}
     env |= {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     env |= {"TH_MODEL": model, "TOKENIZERS_PARALLELISM": "false", "JUPYTER_PREFER_ENV_PATH": "1",
@@ -70,19 +70,19 @@ def run_environment(model: str) -> dict[str, str]:
     return env
 
 
-# --- executing notebooks ---------------------------------------------------------------------------------------
+# --- executing notebooks ---
 
 
-def notebooks(root: Path = ROOT) -> list[Path]:
-    return sorted((root / "notebooks").glob("*.ipynb"))
+def notebooks() -> list[Path]:
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def cache_key(model: str, root: Path = ROOT) -> str:
+def cache_key(model: str) -> str:
     """Hash of everything outside a notebook that its outputs depend on."""
     digest = hashlib.sha256(f"{model} python{sys.version_info[0]}.{sys.version_info[1]}".encode())
-    code = [path for path in (root / "th_utils").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    for path in [root / "constraints.txt", *sorted(code)]:
-        digest.update(f"\0{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    code = sorted(path for path in (ROOT / "th_utils").rglob("*") if path.is_file())
+    for path in [ROOT / "constraints.txt", *(path for path in code if "__pycache__" not in path.parts)]:
+        digest.update(f"\0{path.relative_to(ROOT).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -140,18 +140,16 @@ def execute(model: str) -> None:
     for name in pending:
         nbformat.write(sources[name], folder / name)
     report = REPORTS / f"notebooks-{folder.parent.name}.xml"
-    passed = pytest(
-        ["--nbmake", "--overwrite", f"--nbmake-timeout={CELL_TIMEOUT}", "-n", str(min(jobs(), len(pending))),
-         "--dist=worksteal", f"--rootdir={folder}", "-o", "addopts=", "-o", "testpaths=", "-q", "--durations=0",
-         *[str(folder / name) for name in pending]],
-        report, run_environment(model),
-    )
+    options = ["--nbmake", "--overwrite", f"--nbmake-timeout={CELL_TIMEOUT}", f"--rootdir={folder}",
+               "-o", "addopts=", "-n", str(min(jobs(), len(pending))), "--dist=worksteal", "-q",
+               "--durations=0", "--durations-min=1"]
+    passed = pytest(options + [str(folder / name) for name in pending], report, run_environment(model))
     for case in ElementTree.parse(report).iter("testcase") if report.is_file() else ():
         name = Path(case.get("name", "")).name
         if name not in pending or len(case):  # a child element is a failure, an error or a skip
             continue
         executed = nbformat.read(folder / name, as_version=4)
-        # Outputs go into the source as it was read: nbmake adds timing to cell metadata, which is in the hash.
+        # Outputs go into the source as it was read: nbmake adds timing to cell metadata, which is hashed.
         for cell, result in zip(sources[name].cells, executed.cells, strict=True):
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = result.outputs, result.execution_count
@@ -179,7 +177,7 @@ def fetch(model: str) -> None:
     print(f"    {model}: {lines[-1] if lines else 'ready'}", flush=True)
 
 
-# --- the book --------------------------------------------------------------------------------------------------
+# --- the book ---
 
 
 def copy_mathjax() -> None:
@@ -199,22 +197,23 @@ def copy_mathjax() -> None:
 
 
 def build_book(model: str) -> None:
-    """Jupyter Book with the model's cache. The cache path is a Sphinx setting, so a new key re-reads every page."""
+    """Jupyter Book on the model's cache; its path is a Sphinx setting, so a new key re-reads every page."""
     copy_mathjax()
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
     config["execute"]["cache"] = str(CACHES / cache_key(model))
     derived = BUILD / "_config.yml"
     derived.write_text(yaml.safe_dump(config), encoding="utf8")
-    result = subprocess.run(
-        [sys.executable, "-m", "jupyter_book", "build", str(ROOT), "--config", str(derived), "-W", "--keep-going", "-q"],
-        cwd=ROOT, env=run_environment(model), stdout=subprocess.PIPE, text=True)
+    jupyter_book = "from jupyter_book.cli.main import main; main()"  # there is no python -m jupyter_book
+    command = [sys.executable, "-c", jupyter_book, "build", str(ROOT), "--config", str(derived)]
+    result = subprocess.run([*command, "-W", "--keep-going", "-q"], cwd=ROOT, env=run_environment(model),
+                            stdout=subprocess.PIPE, text=True)
     if result.returncode:
         print(result.stdout)
         raise Failed("Jupyter Book stopped with the warnings or errors above")
     print(f"    {HTML / 'index.html'}", flush=True)
 
 
-# --- tests -----------------------------------------------------------------------------------------------------
+# --- tests ---
 
 
 def pytest(arguments: list[str], report: Path, env: dict[str, str]) -> bool:
@@ -241,11 +240,12 @@ def count_tests() -> str:
 
 
 def lint() -> None:
-    if subprocess.run([sys.executable, "-m", "ruff", "check", "-q", "."], cwd=ROOT).returncode:
+    command = [sys.executable, "-m", "ruff", "check", "-q", "--output-format=concise", "."]
+    if subprocess.run(command, cwd=ROOT).returncode:
         raise Failed("ruff found something")
 
 
-# --- targets ---------------------------------------------------------------------------------------------------
+# --- targets ---
 
 
 def book() -> None:
@@ -282,7 +282,8 @@ def bench() -> None:
         fetch(model_name())
     for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
         with stage(path.name):
-            if subprocess.run([sys.executable, str(path)], cwd=ROOT, env=run_environment(model_name())).returncode:
+            command = [sys.executable, str(path)]
+            if subprocess.run(command, cwd=ROOT, env=run_environment(model_name())).returncode:
                 raise Failed("it exited with an error")
 
 
@@ -291,7 +292,8 @@ def serve() -> None:
         sys.exit("error: no book yet; run make book first")
     port = os.environ.get("PORT") or "8000"
     print(f"http://127.0.0.1:{port} (Ctrl-C stops)", flush=True)
-    subprocess.run([sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", str(HTML)])
+    command = [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", str(HTML)]
+    subprocess.run(command)
 
 
 TARGETS = {"book": book, "test": test, "lint": lint, "bench": bench, "serve": serve}

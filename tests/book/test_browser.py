@@ -1,0 +1,104 @@
+"""Every page of the book in a real browser with the network cut: no kernel, no connection."""
+import os
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from playwright.sync_api import sync_playwright
+from rendered import HTML
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+PHONE = {"width": 390, "height": 844}
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format, *arguments):
+        """Keep the test output to the tests."""
+
+
+@pytest.fixture(scope="session")
+def address(built_book):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=HTML))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(built_book):
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        reason = f"none of {', '.join(NAMES)} is installed"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def visit(browser, address, page):
+    """The page, loaded and typeset, and the list of everything that went wrong on the way."""
+    trouble: list[str] = []
+    context = browser.new_context()
+    tab = context.new_page()
+
+    def gate(route):
+        if route.request.url.startswith(address):
+            route.continue_()
+        else:
+            trouble.append(f"asked for {route.request.url}")
+            route.abort()
+
+    context.route("**/*", gate)
+    tab.on("console", lambda entry: entry.type == "error" and trouble.append(f"console: {entry.text}"))
+    tab.on("pageerror", lambda error: trouble.append(f"script: {error}"))
+    tab.on("requestfailed", lambda request: trouble.append(f"failed: {request.url}"))
+    tab.on("response", lambda answer: answer.ok or trouble.append(f"{answer.status}: {answer.url}"))
+    tab.goto(f"{address}/{page}.html", wait_until="load")
+    tab.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
+    yield tab, trouble
+    context.close()
+
+
+def test_page_opens_without_errors(visit):
+    assert not visit[1]
+
+
+def test_images_are_there(visit):
+    missing = visit[0].evaluate("""async () => {
+        const images = [...document.images];
+        images.forEach(image => image.loading = "eager");
+        await Promise.all(images.map(image => image.decode().catch(() => null)));
+        return images.filter(image => !image.naturalWidth).map(image => image.src.slice(0, 200));
+    }""")
+    assert not missing
+
+
+def test_mathematics_is_typeset(visit):
+    tab = visit[0]
+    unset = tab.evaluate("""() => [...document.querySelectorAll(".math")]
+        .filter(node => !node.querySelector("mjx-container") || node.querySelector("mjx-merror"))
+        .map(node => node.textContent.slice(0, 120))""")
+    assert not unset
+    raw = tab.evaluate("""() => {
+        const copy = document.querySelector("article").cloneNode(true);
+        copy.querySelectorAll("pre, code, script, style").forEach(node => node.remove());
+        return (copy.textContent.match(/.{0,40}(\\$\\$|\\\\\\(|\\\\\\[).{0,40}/g) || []);
+    }""")
+    assert not raw
+
+
+def test_page_fits_a_phone(visit):
+    """Wide tables and code may scroll inside their own box; the page itself may not."""
+    tab = visit[0]
+    tab.set_viewport_size(PHONE)
+    wide = tab.evaluate("""() => document.documentElement.scrollWidth <= 391 ? [] :
+        ["page", ...[...document.querySelectorAll("article *")]
+        .filter(node => node.getBoundingClientRect().right > 391)
+        .map(node => node.outerHTML.slice(0, 120)).slice(0, 5)]""")
+    assert not wide

@@ -1,0 +1,101 @@
+"""Properties of the rendered pages, read from the HTML."""
+import posixpath
+import re
+from collections import Counter
+from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup
+from rendered import HTML, ROOT
+
+EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
+CSS_EXTERNAL = re.compile(r"""(url\(\s*['"]?|@import\s+['"])(https?:)?//""", re.IGNORECASE)
+LOADING = {"script": ("src",), "img": ("src", "srcset"), "iframe": ("src",), "source": ("src", "srcset"),
+           "video": ("src", "poster"), "audio": ("src",), "embed": ("src",), "object": ("data",)}
+LOADING_RELS = {"stylesheet", "preload", "prefetch", "icon", "preconnect", "dns-prefetch", "modulepreload"}
+PROGRESS = re.compile(r"\d%\|| it/s[\],]|s/it[\],]|\r")
+
+
+def loaded(soup: BeautifulSoup) -> list[str]:
+    """Every address that a browser fetches by itself when it opens the page."""
+    found = [tag[name] for kind, names in LOADING.items() for tag in soup.find_all(kind)
+             for name in names if tag.get(name)]
+    links = soup.find_all("link", href=True)
+    return found + [tag["href"] for tag in links if LOADING_RELS & set(tag.get("rel", []))]
+
+
+def test_page_of_the_contents_exists(page):
+    assert (HTML / f"{page}.html").is_file()
+
+
+def test_front_address_leads_to_the_root_page(soups):
+    front = (HTML / "index.html").read_text(encoding="utf8")
+    root = next(iter(soups))
+    assert root == "index" or f"{root}.html" in front
+
+
+def test_nothing_is_loaded_from_outside(soup):
+    assert not [address for address in loaded(soup) if EXTERNAL.match(address)]
+    styles = [tag.get_text() for tag in soup.find_all("style")]
+    styles += [tag["style"] for tag in soup.find_all(style=True)]
+    assert not [style for style in styles if CSS_EXTERNAL.search(style)]
+
+
+def test_style_sheets_load_nothing_from_outside():
+    sheets = list(HTML.rglob("*.css"))
+    assert sheets
+    assert not [str(path) for path in sheets if CSS_EXTERNAL.search(path.read_text(encoding="utf8"))]
+
+
+def test_no_error_among_the_outputs(soup):
+    assert not soup.select(".cell_output .traceback, .cell_output .stderr")
+    for output in soup.select(".cell_output"):
+        assert "Traceback (most recent call last)" not in output.get_text()
+
+
+def test_no_progress_bar_among_the_outputs(soup):
+    for output in soup.select(".cell_output"):
+        assert not PROGRESS.search(output.get_text()), output.get_text()[:200]
+
+
+def test_notebook_pages_have_outputs(page, soup):
+    """A page that was rendered without execution has code cells and no output at all."""
+    if (ROOT / f"{page}.ipynb").is_file():
+        assert soup.select(".cell_output")
+
+
+def test_images_carry_alt_text(soup):
+    for image in soup.find_all("img"):
+        assert image.has_attr("alt"), f"no alt attribute: {str(image)[:200]}"
+    for image in soup.select(".cell_output img, figure img"):
+        alt = image["alt"].strip()
+        assert len(alt.split()) >= 3, f"alt text {alt!r} says too little: {str(image)[:120]}"
+        assert not re.search(r"\.(png|svg|jpe?g|gif|webp)$|^[0-9a-f]{16,}", alt), f"a file name: {alt!r}"
+
+
+def test_ids_are_unique(soup):
+    counts = Counter(tag["id"] for tag in soup.find_all(id=True))
+    assert not [name for name, count in counts.items() if count > 1]
+
+
+def test_local_links_lead_somewhere(page, soup, soups):
+    broken = []
+    addresses = loaded(soup) + [tag["href"] for tag in soup.find_all("a", href=True)]
+    for address in addresses:
+        parts = urlsplit(address)
+        if parts.scheme or parts.netloc:
+            continue
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(parts.path)))
+        path = HTML / target if parts.path else HTML / f"{page}.html"
+        if not path.exists():
+            broken.append(address)
+        elif parts.fragment and path.suffix == ".html":
+            name = path.relative_to(HTML).with_suffix("").as_posix()
+            other = soups.get(name) or BeautifulSoup(path.read_text(encoding="utf8"), "html.parser")
+            fragment = unquote(parts.fragment)
+            if not other.find(id=fragment) and not other.find(attrs={"name": fragment}):
+                broken.append(address)
+    assert not broken
+
+
+def test_page_is_light(page):
+    assert (HTML / f"{page}.html").stat().st_size <= 2_000_000
