@@ -1,0 +1,120 @@
+"""Properties of the stored notebooks, read without running them."""
+import re
+import subprocess
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
+DIRECTIVE = re.compile(r"^\s*(`{3,}|:{3,})\{|\{[a-z:]+\}`", re.MULTILINE)
+EXERCISE = re.compile(r"^#{2,6}\s.*\bexercise\s+[\w.]+", re.IGNORECASE | re.MULTILINE)
+FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?solution.*?</summary>.*?</details>", re.I | re.S)
+CODE_FOLDS = {"hide-input", "hide-cell", "solution"}
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def cells(notebook, kind: str) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def setup_cell(path: Path) -> str:
+    return cells(nbformat.read(path, as_version=4), "code")[0].source
+
+
+def test_there_are_notebooks():
+    assert PATHS
+
+
+def test_notebook_is_valid_and_runs_on_python3(notebook):
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_nothing_is_stored_that_a_run_made(notebook):
+    for cell in cells(notebook, "code"):
+        assert cell.outputs == [] and cell.execution_count is None, cell.source[:80]
+    assert "widgets" not in notebook.metadata
+
+
+def test_setup_cell_is_the_same_everywhere(path):
+    assert setup_cell(path) == setup_cell(PATHS[0])
+
+
+def test_setup_cell_names_the_address_of_the_book(path):
+    address = CONFIG["repository"]["url"].removeprefix("https://")
+    named = re.findall(r"github\.com/[\w.-]+/[\w.-]+", setup_cell(path))
+    assert named, "the set-up cell must say where th_utils comes from"
+    assert {one.removesuffix(".git") for one in named} == {address}
+
+
+def test_code_cells_are_short(notebook):
+    sources = [cell.source.splitlines() for cell in cells(notebook, "code")]
+    lengths = [len([line for line in lines if line.strip()]) for lines in sources]
+    assert median(lengths) <= 8
+    assert max(lengths) <= 25
+
+
+def test_no_myst_syntax_that_colab_shows_raw(notebook):
+    for cell in cells(notebook, "markdown"):
+        assert not DIRECTIVE.search(cell.source), cell.source[:80]
+
+
+def test_one_title_and_no_skipped_heading_level(notebook):
+    """One h1, and levels that go down one step at a time: screen readers navigate by them."""
+    fenced = re.compile(r"```.*?```", re.DOTALL)
+    text = "\n".join(fenced.sub("", cell.source) for cell in cells(notebook, "markdown"))
+    levels = [len(marks) for marks in re.findall(r"^(#{1,6})\s", text, re.MULTILINE)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_chapter_has_exercises_with_solutions(notebook):
+    """At least three, and each one is followed, before the next, by a folded solution."""
+    exercises: list[list] = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and EXERCISE.search(cell.source):
+            exercises.append([])
+        if exercises:
+            exercises[-1].append(cell)
+    assert len(exercises) >= 3
+    for part in exercises:
+        text = [cell for cell in part if cell.cell_type == "markdown" and FOLD.search(cell.source)]
+        code = [cell for cell in part if CODE_FOLDS & set(cell.metadata.get("tags", []))]
+        assert text or code, f"no folded solution after: {part[0].source[:80]}"
+
+
+def test_folds_are_closed(notebook):
+    for cell in cells(notebook, "markdown"):
+        assert cell.source.count("<details") == cell.source.count("</details>"), cell.source[:80]
+
+
+def test_chapter_of_the_contents_exists():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
+    stems = {f"notebooks/{path.stem}" for path in PATHS}
+    assert {name for name in named if name.startswith("notebooks/")} == stems
+
+
+def test_colab_button_leads_to_a_tracked_file(path):
+    """The theme makes repository/blob/branch/path of it: branch and file must be what is published."""
+    assert CONFIG["repository"]["branch"] == "main" and not CONFIG["repository"].get("path_to_book")
+    assert CONFIG["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
+    name = path.relative_to(ROOT).as_posix()
+    listing = subprocess.run(["git", "ls-files", "--", name], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    assert listing.stdout.strip() == name, f"{name} is not tracked by git"
