@@ -75,7 +75,7 @@ def rotary(model, resid: Tensor, positions: Int[Tensor, "batch pos"]) -> tuple[T
     return cos.unsqueeze(2), sin.unsqueeze(2)
 
 
-def rotate(x: Float[Tensor, "batch pos heads d_head"], angles: tuple[Tensor, Tensor] | None) -> Tensor:
+def rotate(x: Float[Tensor, "*any d_head"], angles: tuple[Tensor, Tensor] | None) -> Tensor:
     """Apply the rotation to the first `rotary_dim` dimensions of each head."""
     if angles is None:
         return x

@@ -10,12 +10,14 @@ Rotary embeddings are left out (offset 0); `rotated_queries` gives the weights a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from . import bridge
 from .decomposition import Decomposition
 from .weights import HeadWeights
 
@@ -156,10 +158,6 @@ def rotated_queries(weights: HeadWeights, cos: Tensor, sin: Tensor) -> HeadWeigh
 
     `cos, sin`: the model's rotary angles `[rotary_dim]` at that offset. Scores with rotary embeddings depend on the
     offset Δ through `W_Q R_Δ W_Kᵀ`; the default everywhere is Δ = 0 (no rotation). V composition does not depend on it.
+    The query biases are turned with the matrices.
     """
-    n = cos.shape[-1]
-    turned, rest = weights.W_Q[..., :n], weights.W_Q[..., n:]
-    half = torch.cat([-turned[..., n // 2 :], turned[..., : n // 2]], dim=-1)
-    fields = {name: getattr(weights, name) for name in weights.__dataclass_fields__}
-    fields["W_Q"] = torch.cat([turned * cos + half * sin, rest], dim=-1)
-    return HeadWeights(**fields)
+    return replace(weights, **{name: bridge.rotate(getattr(weights, name), (cos, sin)) for name in ("W_Q", "b_Q")})

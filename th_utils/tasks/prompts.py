@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 
@@ -45,13 +46,20 @@ class Prompts:
         """Index of the last token of each prompt."""
         return self.positions["END"]
 
-    def select(self, rows: Sequence[int] | Bool[Tensor, " batch"] | Tensor | pd.Series | slice) -> Prompts:
-        """The prompts at these indices, or where a boolean mask is true (a column comparison of `table` works)."""
-        everything = torch.arange(len(self))
+    def select(self, rows: Sequence[int] | np.ndarray | Tensor | pd.Series | slice) -> Prompts:
+        """The prompts at these indices, or where a boolean mask is true (a column comparison of `table` works).
+
+        Raises `ValueError` for a mask that does not have one entry per prompt.
+        """
+        index = torch.arange(len(self))
         if isinstance(rows, slice):
-            index = everything[rows]
+            index = index[rows]
         else:
-            index = everything[torch.as_tensor(rows.to_numpy() if isinstance(rows, pd.Series) else rows)]
+            # Copied: what pandas hands out is read-only, which torch warns about.
+            chosen = rows.cpu() if isinstance(rows, Tensor) else torch.tensor(np.array(rows))
+            if chosen.dtype == torch.bool and chosen.shape != index.shape:
+                raise ValueError(f"a mask needs one entry for each of the {len(self)} prompts, got {tuple(chosen.shape)}")
+            index = index[chosen if chosen.numel() else []]
         return replace(
             self,
             tokens=self.tokens[index],
