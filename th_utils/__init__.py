@@ -21,12 +21,13 @@ _HOMES = {
         "Attribution", "direct_logit_attribution", "attention_between", "previous_token_attention", "head_table",
         "mover_roles", "source_roles", "Thresholds",
     ),
-    "patching": ("patch_edges", "path_patch", "ablated", "earlier_heads", "head_outputs"),
+    "circuit": ("Circuit", "find_circuit", "attention_gap", "clean_gap", "query_effects", "value_effects"),
+    "patching": ("patch_edges", "patch_input", "path_patch", "ablated", "earlier_heads", "head_outputs"),
     "channels": ("Channel", "channel", "random_channel"),
     "edits": ("Edit", "edited", "scale_component", "zero_component", "set_component", "scale_head", "scale_reading"),
     "checks": ("claim", "identity", "exercise", "ClaimFailed"),
     "stats": ("Estimate",),
-    "views": ("View",),
+    "views": ("View", "say"),
 }  # fmt: skip
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = (*_HOMES, "bridge")

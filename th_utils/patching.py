@@ -95,10 +95,6 @@ def patch_edges(
     only where other positions are needed.
     """
     layer, head = weights.check_head(receiver)
-    if via not in ("q", "k", "v"):
-        raise ValueError(f"via must be 'q', 'k' or 'v' (which input of the receiver is patched), got {via!r}")
-    if via != "q" and source is None:
-        raise ValueError(f"via={via!r} needs source=: the position whose {'key' if via == 'k' else 'value'} is patched")
     senders = earlier_heads(weights, receiver) if senders is None else [weights.check_head(s) for s in senders]
     late = [s for s in senders if s[0] >= layer]
     if late or not senders:
@@ -106,7 +102,31 @@ def patch_edges(
     new_z = new.z if isinstance(new, Run) else new
     if new_z.shape != clean.z.shape:
         raise ValueError(f"clean and new runs differ in shape: {tuple(clean.z.shape)} and {tuple(new_z.shape)}")
+    changes = _sender_changes(weights, clean, new_z, senders, read_at if via == "q" else source)
+    return senders, *patch_input(model, clean, receiver, via, changes, read_at, source, chunk)
 
+
+@torch.no_grad()
+def patch_input(
+    model,
+    clean: Run,
+    receiver: tuple[int, int],
+    via: Literal["q", "k", "v"],
+    changes: Float[Tensor, "n batch d_model"],
+    read_at: Int[Tensor, " batch"] | None = None,
+    source: Int[Tensor, " batch"] | None = None,
+    chunk: int = 64,
+) -> tuple[Float[Tensor, "n batch seq"], Float[Tensor, "n batch d_head"]]:
+    """A receiver's attention and output z at `read_at` when vectors are added to the stream one of its inputs reads.
+
+    The general form of `patch_edges`: `changes[i]` is added to the residual stream before the receiver's layer, at
+    `read_at` for the query ("q"), at `source` for the key or value, and only the receiver sees it.
+    """
+    layer, head = check_head(receiver, *bridge.heads_shape(model))
+    if via not in ("q", "k", "v"):
+        raise ValueError(f"via must be 'q', 'k' or 'v' (which input of the receiver is patched), got {via!r}")
+    if via != "q" and source is None:
+        raise ValueError(f"via={via!r} needs source=: the position whose {'key' if via == 'k' else 'value'} is patched")
     read_at = clean.end if read_at is None else read_at.to(clean.end.device)
     batch = torch.arange(len(clean), device=clean.end.device)
     kv_head = head // bridge.kv_groups(model)
@@ -117,36 +137,34 @@ def patch_edges(
     scale = bridge.attention_scale(model)
     hidden = torch.arange(keys.shape[1], device=keys.device) > read_at[:, None]
     pattern_clean = clean.at(clean.pattern, read_at, axis=3)[layer, :, head]
-    if via != "q":
+    if via == "q":
+        stream, angles = resid, query_angles
+    else:
         source = source.to(clean.end.device)
-        source_resid = clean.at(clean.resid, source)[layer]
-        source_angles = bridge.rotary(model, source_resid, source[:, None])
+        stream = clean.at(clean.resid, source)[layer]
+        angles = bridge.rotary(model, stream, source[:, None]) if via == "k" else None
+        scores_clean = torch.einsum("bk,btk->bt", query, keys) / scale
+        z_clean = torch.einsum("bt,btk->bk", pattern_clean, values)
 
     patterns, outputs = [], []
-    for start in range(0, len(senders), chunk):
-        part = senders[start : start + chunk]
-        change = _sender_changes(weights, clean, new_z, part, read_at if via == "q" else source)
-        if via == "q":
-            stream = (resid + change).transpose(0, 1)
-            queries = _project(model, layer, "q", stream, query_angles, head)
-            scores = torch.einsum("bsk,btk->sbt", queries, keys) / scale
-        else:
-            stream = (source_resid + change).transpose(0, 1)
-            projected = _project(model, layer, via, stream, source_angles if via == "k" else None, kv_head)
-        if via == "k":
-            own = torch.einsum("bk,bsk->sb", query, projected) / scale
-            scores = (torch.einsum("bk,btk->bt", query, keys) / scale).expand(len(part), -1, -1).clone()
-            scores[:, batch, source] = own
+    for part in changes.split(chunk):
+        changed = (stream + part).transpose(0, 1)
+        projected = _project(model, layer, via, changed, angles, head if via == "q" else kv_head)
         if via == "v":
             pattern = pattern_clean.expand(len(part), -1, -1)
             moved = (projected - values[batch, source][:, None]).transpose(0, 1)
-            z = torch.einsum("bt,btk->bk", pattern_clean, values) + pattern_clean[batch, source][:, None] * moved
+            z = z_clean + pattern_clean[batch, source][:, None] * moved
         else:
+            if via == "q":
+                scores = torch.einsum("bsk,btk->sbt", projected, keys) / scale
+            else:
+                scores = scores_clean.expand(len(part), -1, -1).clone()
+                scores[:, batch, source] = torch.einsum("bk,bsk->sb", query, projected) / scale
             pattern = scores.masked_fill(hidden, -torch.inf).softmax(-1)
             z = torch.einsum("sbt,btk->sbk", pattern, values)
         patterns.append(pattern)
         outputs.append(z)
-    return senders, torch.cat(patterns), torch.cat(outputs)
+    return torch.cat(patterns), torch.cat(outputs)
 
 
 def _project(model, layer: int, name: str, stream: Tensor, angles, head: int) -> Float[Tensor, "batch n d_head"]:

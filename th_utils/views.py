@@ -1,0 +1,283 @@
+"""Figures in the book's house style: one call, one picture with a title that states the finding and an alt text.
+
+Every function returns a `View`. Jupyter, Colab and the built page show it as an image with its alt text; other
+readers (PDF, GitHub) get the PNG. Colours are colour-blind safe, signed quantities use a diverging map centred at
+zero, and the unit stands on the axis or colour bar.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from .weights import label
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#8a8a8a"
+STYLE = {
+    "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "figure.dpi": 110, "font.family": "DejaVu Sans",
+}  # fmt: skip
+
+
+class View:
+    """A finished figure: PNG bytes and the text that says what it shows to somebody who cannot see it."""
+
+    def __init__(self, figure: Figure, alt: str):
+        if len(alt.split()) < 5:
+            raise ValueError(f"alt text must state what the figure shows, in at least five words; got {alt!r}")
+        self.alt = " ".join(alt.split())
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
+        self.png = buffer.getvalue()
+
+    def save(self, path) -> None:
+        """Write the PNG to a file."""
+        with open(path, "wb") as file:
+            file.write(self.png)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        data = base64.b64encode(self.png).decode()
+        alt = html.escape(self.alt, quote=True)
+        return {
+            "text/html": f'<img class="th-figure" style="max-width:100%" alt="{alt}" src="data:image/png;base64,{data}">',
+            "image/png": data,
+            "text/plain": f"Figure: {self.alt}",
+        }
+
+
+class _Sentence:
+    """Markdown made by code, so that prose never quotes a number or a head that was not computed here."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {"text/markdown": self.text, "text/plain": self.text}
+
+
+def say(text: str) -> None:
+    """Display a sentence with computed numbers as Markdown."""
+    from IPython.display import display
+
+    display(_Sentence(" ".join(text.split())))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Display a Markdown table with computed entries; every row needs one entry per column."""
+    from IPython.display import display
+
+    if any(len(row) != len(columns) for row in rows):
+        raise ValueError(f"every row needs {len(columns)} entries ({', '.join(columns)}), got {[len(r) for r in rows]}")
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [columns, ["---"] * len(columns), *rows]]
+    display(_Sentence("\n".join("| " + " | ".join(row) + " |" for row in cells)))
+
+
+def heads(names: Sequence[tuple[int, ...]]) -> str:
+    """Heads or components as they are written in prose: `23.0, 23.1 and 23.2`, or "none"."""
+    words = [label(name) for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "none"
+
+
+def _new(width: float, height: float, columns: int = 1, share=True):
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, columns, sharey=share, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _finish(figure: Figure, title: str, alt: str) -> View:
+    with matplotlib.rc_context(STYLE):
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        return View(figure, alt)
+
+
+def _array(values) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
+
+
+def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int, int]] = ()) -> View:
+    """One number per head as a map, layers across, heads down; `marks` are outlined and labelled.
+
+    `values`: [layers, heads], or a mapping of panel name to such arrays, drawn on one common scale. Signed values get
+    a diverging map centred at zero.
+    """
+    panels = {name: _array(v) for name, v in (values.items() if isinstance(values, Mapping) else [("", values)])}
+    stacked = np.concatenate([p.ravel() for p in panels.values()])
+    low, high = np.nanmin(stacked), np.nanmax(stacked)
+    if low < 0 < high:
+        limit = max(-low, high)
+        norm, cmap = TwoSlopeNorm(0, -limit, limit), "RdBu_r"
+    else:
+        norm, cmap = Normalize(min(low, 0), max(high, 0)), "Blues" if high > 0 else "Blues_r"
+    layers, n_heads = next(iter(panels.values())).shape
+    figure, axes = _new(8.5, (0.9 + 0.19 * n_heads) * len(panels) + 0.6)
+    figure.clear()
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axis, (name, panel) in zip(axes, panels.items(), strict=True):
+        image = axis.imshow(panel.T, aspect="auto", norm=norm, cmap=cmap, interpolation="nearest")
+        axis.set(title=name, ylabel="head", yticks=range(0, n_heads, 2))
+        axis.set_xticks(range(0, layers, 5 if layers > 12 else 1))
+        for i, (layer, head) in enumerate(marks):
+            axis.add_patch(matplotlib.patches.Rectangle((layer - 0.5, head - 0.5), 1, 1, fill=False, ec="black", lw=1.6))
+            side = -1 if layer > layers / 2 else 1
+            axis.annotate(label((layer, head)), (layer, head), (side * (10 + 4 * (i % 3)), 0), textcoords="offset points",
+                          ha="right" if side < 0 else "left", va="center", fontsize=8)  # fmt: skip
+    axes[-1].set_xlabel("layer")
+    figure.colorbar(image, ax=list(axes), label=unit, shrink=0.9)
+    return _finish(figure, title, alt)
+
+
+def bars(
+    values: Mapping[str, object], title: str, alt: str, unit: str, baseline: float | None = None,
+    baseline_name: str = "", highlight: Sequence[str] = (),
+) -> View:
+    """Horizontal bars with intervals: numbers or `stats.Estimate`s by name, drawn from top to bottom.
+
+    `baseline` draws a dashed line (chance, no effect) named by `baseline_name`.
+    """  # fmt: skip
+    figure, (axis,) = _new(7.5, 0.8 + 0.3 * len(values))
+    for row, (name, value) in enumerate(values.items()):
+        middle = getattr(value, "value", value)
+        colour = COLOURS[1] if name in highlight else COLOURS[0]
+        axis.barh(row, middle, color=colour, height=0.7)
+        if hasattr(value, "low"):
+            axis.plot([value.low, value.high], [row, row], color="black", lw=1.2)
+    axis.set(yticks=range(len(values)), yticklabels=list(values), xlabel=unit)
+    axis.invert_yaxis()
+    if baseline is not None:
+        axis.axvline(baseline, color=GREY, ls="--", lw=1, label=baseline_name)
+        if baseline_name:
+            axis.legend(loc="lower right", fontsize=8)
+    axis.axvline(0, color="black", lw=0.8)
+    return _finish(figure, title, alt)
+
+
+def lines(
+    x, series: Mapping[str, object], title: str, alt: str, xlabel: str, ylabel: str, marks: Mapping[str, float] | None = None
+) -> View:
+    """Curves with bands. Each series is a list of numbers or of `stats.Estimate`s over `x`; `marks` are vertical lines.
+
+    A mapping of mappings draws one panel per outer name, with the same axes.
+    """
+    panels = series if isinstance(next(iter(series.values())), Mapping) else {"": series}
+    figure, axes = _new(4.2 * max(len(panels), 1.7), 3.4, len(panels))
+    for axis, (panel, curves) in zip(axes, panels.items(), strict=True):
+        for i, (name, values) in enumerate(curves.items()):
+            middle = [getattr(v, "value", v) for v in values]
+            axis.plot(x, middle, color=COLOURS[i % 7], marker=MARKERS[i % 7], ms=4, lw=1.6, label=name)
+            if hasattr(values[0], "low"):
+                axis.fill_between(x, [v.low for v in values], [v.high for v in values], color=COLOURS[i % 7], alpha=0.2)
+        for name, at in (marks or {}).items():
+            axis.axvline(at, color=GREY, ls="--", lw=1)
+            axis.annotate(name, (at, 1), xycoords=("data", "axes fraction"), fontsize=8, color=GREY, ha="center", va="bottom")
+        axis.axhline(0, color="black", lw=0.6)
+        axis.set(xlabel=xlabel, title=panel)
+    axes[0].set_ylabel(ylabel)
+    axes[-1].legend(fontsize=8)
+    return _finish(figure, title, alt)
+
+
+def strip(
+    groups: Mapping[str, object], title: str, alt: str, unit: str, band: tuple[float, float] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None, n_labels: int = 2,
+) -> View:
+    """One row of dots per group (for instance the components of a head), with the null's range shaded.
+
+    `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest outside the band are written.
+    """
+    figure, (axis,) = _new(8, 1.0 + 0.42 * len(groups))
+    rng = np.random.default_rng(0)
+    if band:
+        axis.axvspan(*band, color=GREY, alpha=0.25, lw=0, label="null, 99.9%")
+        axis.legend(loc="lower right", fontsize=8)
+    for row, (name, values) in enumerate(groups.items()):
+        values = _array(values)
+        axis.plot(values, row + rng.uniform(-0.22, 0.22, values.size), ".", ms=5, color=COLOURS[row % 7], alpha=0.8)
+        if labels:
+            for i in np.argsort(-values)[:n_labels]:
+                if band is None or values[i] > band[1]:
+                    axis.annotate(labels[name][i], (values[i], row), (4, 6), textcoords="offset points", fontsize=8)
+    axis.set(yticks=range(len(groups)), yticklabels=list(groups), xlabel=unit, ylim=(len(groups) - 0.5, -0.5))
+    return _finish(figure, title, alt)
+
+
+def scatter(
+    groups: Mapping[str, tuple], title: str, alt: str, xlabel: str, ylabel: str, names: Mapping[str, tuple[float, float]] | None = None
+) -> View:
+    """Points by group, each `(x, y)`; colour and marker differ between groups; `names` writes words at points."""
+    figure, (axis,) = _new(6.5, 4.4)
+    for i, (name, (x, y)) in enumerate(groups.items()):
+        axis.scatter(_array(x), _array(y), s=18, color=COLOURS[i % 7], marker=MARKERS[i % 7], alpha=0.7, lw=0, label=name)
+    for name, at in (names or {}).items():
+        axis.annotate(name, at, (5, 4), textcoords="offset points", fontsize=8)
+    axis.axhline(0, color="black", lw=0.6)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    if len(groups) > 1:
+        axis.legend(fontsize=8)
+    return _finish(figure, title, alt)
+
+
+def attention(tokens: Sequence[str], rows: Mapping[str, object], title: str, alt: str) -> View:
+    """Attention of a few heads from one position to the tokens of a prompt: one row per head, one cell per token."""
+    matrix = np.stack([_array(v)[: len(tokens)] for v in rows.values()])
+    figure, (axis,) = _new(max(6.0, 0.52 * len(tokens) + 1.6), 1.5 + 0.34 * len(rows))
+    image = axis.imshow(matrix, aspect="auto", cmap="Blues", vmin=0, vmax=1)
+    axis.set(yticks=range(len(rows)), yticklabels=list(rows))
+    axis.set_xticks(range(len(tokens)), [t.replace("$", r"\$") for t in tokens], rotation=60, ha="right", fontsize=9)
+    for (row, column), value in np.ndenumerate(matrix):
+        if value >= 0.1:
+            axis.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=7,
+                      color="white" if value > 0.55 else "black")  # fmt: skip
+    figure.colorbar(image, ax=axis, label="attention probability", shrink=0.9)
+    return _finish(figure, title, alt)
+
+
+def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tuple], title: str, alt: str) -> View:
+    """The circuit as a graph: one column per role, one node per head, edges `(sender, receiver, strength)`.
+
+    Line width grows with |strength|; blue edges help the answer, orange ones work against it. A head that is to
+    appear in several columns, or a node that is no head (a string such as "logits"), is allowed.
+    """
+    figure, (axis,) = _new(9, 1.2 + 0.55 * max(len(nodes) for nodes in columns.values()))
+    places = {}
+    for x, (role, nodes) in enumerate(columns.items()):
+        axis.text(x, 0.75, role, ha="center", va="bottom", fontsize=9, fontweight="bold")
+        for i, node in enumerate(nodes):
+            y = -i - (max(len(n) for n in columns.values()) - len(nodes)) / 2
+            places[node] = (x, y)
+            name = node if isinstance(node, str) else label(node)
+            axis.text(x, y, name, ha="center", va="center", fontsize=10, zorder=3,
+                      bbox={"boxstyle": "round,pad=0.35", "fc": "white", "ec": "black"})  # fmt: skip
+    largest = max([abs(s) for *_, s in edges] + [1e-9])
+    for sender, receiver, strength in edges:
+        (x0, y0), (x1, y1) = places[sender], places[receiver]
+        axis.annotate("", (x1 - 0.16, y1), (x0 + 0.16, y0), zorder=1, arrowprops={
+            "arrowstyle": "-|>", "lw": 0.6 + 4 * abs(strength) / largest, "alpha": 0.75,
+            "color": COLOURS[0] if strength >= 0 else COLOURS[1], "connectionstyle": "arc3,rad=0.04"})  # fmt: skip
+    axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(min(y for _, y in places.values()) - 0.7, 1.3))
+    axis.axis("off")
+    return _finish(figure, title, alt)
+
+
+def plane(x, y, values, title: str, alt: str, xlabel: str, ylabel: str, unit: str) -> View:
+    """A quantity over a grid of two coordinates: `values[i, j]` at `(x[j], y[i])`, zero-centred when signed."""
+    grid = _array(values)
+    limit = np.nanmax(np.abs(grid))
+    signed = np.nanmin(grid) < 0 < np.nanmax(grid)
+    figure, (axis,) = _new(6.2, 4.6)
+    image = axis.pcolormesh(_array(x), _array(y), grid, shading="nearest", cmap="RdBu_r" if signed else "Blues",
+                            vmin=-limit if signed else None, vmax=limit if signed else None)  # fmt: skip
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(image, ax=axis, label=unit)
+    return _finish(figure, title, alt)
