@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
 DIRECTIVE = re.compile(r"^\s*(`{3,}|:{3,})\{|\{[a-z:]+\}`", re.MULTILINE)
-EXERCISE = re.compile(r"^#{2,6}\s.*\bexercise\s+[\w.]+", re.IGNORECASE | re.MULTILINE)
+EXERCISE = re.compile(r"^(#{2,6}\s.*|\*\*)exercise\s+[\w.]+", re.I | re.M)  # a heading or a bold lead
 FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?solution.*?</summary>.*?</details>", re.I | re.S)
 CODE_FOLDS = {"hide-input", "hide-cell", "solution"}
 

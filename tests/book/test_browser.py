@@ -88,7 +88,8 @@ def test_mathematics_is_typeset(visit):
     raw = tab.evaluate("""() => {
         const copy = document.querySelector("article").cloneNode(true);
         copy.querySelectorAll("pre, code, script, style").forEach(node => node.remove());
-        return (copy.textContent.match(/.{0,40}(\\$\\$|\\\\\\(|\\\\\\[).{0,40}/g) || []);
+        copy.querySelectorAll(".math").forEach(node => node.remove());
+        return (copy.textContent.match(/\\$\\$|\\$[^$\\n]{1,80}\\$|\\\\[(\\[].{0,40}/g) || []);
     }""")
     assert not raw
 
