@@ -12,7 +12,7 @@ agree; the difference between the two is what the MLPs in between pass on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -31,12 +31,14 @@ def head_outputs(weights: HeadWeights, z: Float[Tensor, "layers batch pos heads 
     return torch.einsum("lbphk,lhkd->lbphd", z, weights.W_O[: len(z)])
 
 
-def ablated(clean: Run, new: Run | None, kind: Ablation = "resample", groups: Sequence | None = None) -> Tensor:
+def ablated(clean: Run, new: Run | None, kind: Ablation = "resample", groups: Iterable | None = None) -> Tensor:
     """Replacement head outputs `z` for an ablation, shaped as `clean.z`.
 
     "zero": nothing; "resample": the outputs of `new` (same positions, corrupted prompts); "mean": the mean of `new`
     over the batch, or within `groups` (one label per prompt, for instance its template and order).
-    Raises `ValueError` for an unknown kind, a missing `new`, or runs of different shapes.
+    A mean over a run of all positions needs prompts of one length, or groups that have (position 12 of a shorter
+    prompt is padding); positions mean the same in all prompts of a group only if their template is the same.
+    Raises `ValueError` for an unknown kind, a missing `new`, runs of different shapes, or mixed lengths.
     """
     if kind == "zero":
         return torch.zeros_like(clean.z)
@@ -47,11 +49,25 @@ def ablated(clean: Run, new: Run | None, kind: Ablation = "resample", groups: Se
     if kind == "resample":
         return new.z
     out = torch.empty_like(new.z)
-    labels = [0] * len(new) if groups is None else list(groups)
+    labels = [0] * len(new) if groups is None else groups.tolist() if hasattr(groups, "tolist") else list(groups)
+    if len(labels) != len(new):
+        raise ValueError(f"groups needs one label for each of the {len(new)} prompts, got {len(labels)}")
     for value in set(labels):
         members = [i for i, other in enumerate(labels) if other == value]
+        if new.positions == "all" and len(set(new.end[members].tolist())) > 1:
+            raise ValueError(
+                "mean ablation at all positions mixes prompts of different lengths: give groups= (template and order, "
+                "for instance), or use runs with positions='end'"
+            )
         out[:, members] = new.z[:, members].mean(1, keepdim=True)
     return out
+
+
+def _replacement(clean: Run, new: Run | Tensor) -> Tensor:
+    new_z = new.z if isinstance(new, Run) else new
+    if new_z.shape != clean.z.shape:
+        raise ValueError(f"clean and new runs differ in shape: {tuple(clean.z.shape)} and {tuple(new_z.shape)}")
+    return new_z
 
 
 def _sender_changes(
@@ -208,13 +224,18 @@ def path_patch(
     First pass: senders give their new output, all other heads their clean one, MLPs are computed again (unless
     `freeze_mlps`). With no receivers this pass is the result: the direct effect on the logits. Otherwise the
     receivers' queries of this pass are put into a second, free run. Returns that run (positions "end").
+    Raises `ValueError` for no senders, a receiver that no sender comes before, or runs of different shapes.
     """
-    new_z = new.z if isinstance(new, Run) else new
+    new_z = _replacement(clean, new)
+    receivers = [weights.check_head(r) for r in receivers]
+    earliest = min((layer for layer, _ in senders), default=0)
+    for layer, head in receivers:
+        if layer <= earliest:
+            raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {list(senders)}")
     first = rerun_last(model, clean, frozen_heads(model, clean, new_z, senders, freeze_mlps))
     if not receivers:
         return first
     hooks = []
-    receivers = [weights.check_head(r) for r in receivers]
     for layer in sorted({layer for layer, _ in receivers}):
         chosen = [head for other, head in receivers if other == layer]
 

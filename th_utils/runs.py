@@ -109,13 +109,16 @@ def run(
     """One pass over whole prompts, keeping what later computations need (see `Run`).
 
     `positions="end"` stores the last position of each prompt, "all" every position (about
-    `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position. Nothing is unembedded: use
-    `logits(model, run)`. Raises `ValueError` for other values of `positions` or unknown hook points.
+    `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time:
+    hooks that hold a number per prompt need `batch_size=len(prompts)`. Nothing is unembedded: use
+    `logits(model, run)`. Raises `ValueError` for no prompts, other values of `positions` or unknown hook points.
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not len(prompts):
+        raise ValueError("there are no prompts to run: was everything filtered out?")
     device = bridge.device_of(model)
     parts = [
         _run_batch(model, prompts.tokens[i : i + batch_size].to(device), prompts.end[i : i + batch_size].to(device), positions, hooks)
@@ -177,7 +180,8 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     `hooks` see tensors with a position axis of length 1 (END). `start` is the first layer computed again, by
     default the first one hooked; it may be given when the weights were edited, and then every layer before it must be
     untouched. The stored keys and values must still be right: an edit of the weights that acts at earlier
-    positions needs `run`. `stop` ends before that layer (later layers are left out of the result).
+    positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The result shares
+    `keys` and `values` with `base`: their last column is the base's.
     """
     layers = _Layers(model, hooks)
     n_layers = model.cfg.n_layers
