@@ -45,6 +45,12 @@ class View:
         with open(path, "wb") as file:
             file.write(self.png)
 
+    def show(self, name: str) -> None:
+        """Display the figure under a name by which other pages of the book can show it too (MyST-NB's `glue`)."""
+        from IPython.display import display
+
+        display(self, metadata={"scrapbook": {"name": name, "mime_prefix": ""}})
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         data = base64.b64encode(self.png).decode()
         alt = html.escape(self.alt, quote=True)
