@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import bridge
-from .patching import head_outputs
 from .runs import Run
 from .tasks import Prompts
 from .weights import HeadWeights
@@ -41,6 +40,7 @@ def direct_logit_attribution(model, weights: HeadWeights, result: Run, prompts: 
     The final residual stream is a sum of writes; with the final normalisation's scale held at its value in this
     run, the logit difference is linear in it: contribution = write · (W_U[answer] − W_U[distractor]) / scale
     (LayerNorm's centring included). "Direct" leaves out what a write does through later layers.
+    Raises `ValueError` for a model loaded with `fold=False`.
     """
     W_U, b_U = bridge.unembedding(model)
     answer, distractor = prompts.answer.to(W_U.device), prompts.distractor.to(W_U.device)
@@ -52,6 +52,8 @@ def direct_logit_attribution(model, weights: HeadWeights, result: Run, prompts: 
     normalised = bridge.final_norm(model, resid[-1])
     centred = resid[-1] - resid[-1].mean(-1, keepdim=True) if bridge.centres(model) else resid[-1]
     scale = centred.norm(dim=-1) / normalised.norm(dim=-1)
+    if not torch.allclose(normalised, centred / scale[:, None], rtol=1e-3, atol=1e-3):
+        raise ValueError("the final norm has a gain of its own: load the model with fold=True, which folds it into W_U")
     direction = direction / scale[:, None]
     heads = torch.einsum("lbhk,lhkd,bd->lhb", z, weights.W_O, direction)
     biases = [bridge.output_bias(model, layer) for layer in range(weights.n_layers)]

@@ -74,20 +74,24 @@ class Channel:
 
         return [(f"blocks.{layer}.attn.hook_z", make(members)) for layer, members in layers.items()]
 
-    def scale(self, factor: float | Sequence[float], at: Int[Tensor, " batch"] | None = None) -> list:
+    def scale(self, factor: float | Sequence[float] | Tensor, at: Int[Tensor, " batch"] | None = None) -> list:
         """Hooks that multiply the coordinates: c ← factor·c; 0 removes the channel, −1 reverses it.
 
-        `at` limits this to one position per prompt in whole runs; leave it None in `rerun_last`, which is END only.
+        `factor` is one number, one per component, or `[batch, components]`. `at` limits this to one
+        position per prompt in whole runs; leave it None in `rerun_last`, which is END only.
         """
         factors = self._per_component(factor, "factor")
-        return self._hooks(lambda i, c: factors[..., i, None] * c, at)
+        return self._hooks(lambda i, c: factors[..., i, None].to(c) * c, at)
 
     def zero(self, at: Int[Tensor, " batch"] | None = None) -> list:
         """Hooks that remove the components: c ← 0."""
         return self.scale(0.0, at)
 
     def set(self, value: float | Sequence[float] | Tensor, at: Int[Tensor, " batch"] | None = None) -> list:
-        """Hooks that put the coordinates to given values: c ← value; one number, one per component, or `[batch, components]`."""
+        """Hooks that put the coordinates to given values: c ← value.
+
+        `value` is one number, one per component, or `[batch, components]`.
+        """
         values = self._per_component(value, "value")
         return self._hooks(lambda i, c: values[..., i, None].to(c).expand_as(c), at)
 
@@ -126,12 +130,15 @@ def random_channel(weights: HeadWeights, like: Channel, seed: int = 0) -> Channe
     """A control: random unit directions inside the same heads' write spaces, as many as `like` has.
 
     Orthogonal to the directions of `like` in the same head, so that the control does not contain the channel.
+    Raises `ValueError` when `like` leaves too few dimensions of a head for that.
     """
     generator = torch.Generator().manual_seed(seed)
     rows: list[Tensor] = []
     for i, (layer, head) in enumerate(like.heads):
         taken = [like.directions[j] for j in range(len(like)) if like.heads[j] == (layer, head)]
         taken += [rows[j] for j in range(i) if like.heads[j] == (layer, head)]
+        if len(taken) >= weights.d_head:
+            raise ValueError(f"no room for a control: the channel has over half the dimensions of head {label((layer, head))}")
         mix = torch.randn(weights.d_head, generator=generator).to(weights.W_O)
         basis = torch.linalg.qr(weights.W_O[layer, head].T).Q
         avoid = torch.linalg.qr(torch.stack(taken, 1)).Q
@@ -147,4 +154,10 @@ def _channel(weights: HeadWeights, heads, names, directions: Tensor) -> Channel:
     readout = torch.einsum("ckd,cd->ck", W_O, directions)
     # steer W_O = direction: solvable because a component's direction lies in the row space of its head's W_O.
     steer = torch.linalg.lstsq(W_O.mT.double(), directions.double()[..., None]).solution[..., 0].to(W_O)
+    missed = (torch.einsum("ck,ckd->cd", steer, W_O) - directions).norm(dim=-1) > 1e-2
+    if missed.any():
+        raise ValueError(
+            f"head weights cannot write the direction of {names[int(missed.nonzero()[0])]}: "
+            "pass ov = decompose_ov(weights) of the same weights"
+        )
     return Channel(tuple(heads), tuple(names), directions, readout, steer)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .models import is_default
 
 
@@ -30,13 +32,19 @@ def claim(model, text: str, holds, value=None) -> None:
 
 
 def identity(text: str, left, right, tolerance: float = 1e-4) -> None:
-    """Check that two numbers or tensors agree to `tolerance` (relative to the larger one), on any model."""
-    as_list = [v.detach().double().flatten().tolist() if hasattr(v, "detach") else [float(v)] for v in (left, right)]
-    if len(as_list[0]) != len(as_list[1]):
-        raise ValueError(f"cannot compare {len(as_list[0])} numbers with {len(as_list[1])}")
-    scale = max([abs(x) for values in as_list for x in values] + [1e-12])
-    gap = max((abs(a - b) for a, b in zip(*as_list, strict=True)), default=0.0)
-    if math.isnan(gap) or gap > tolerance * scale:
+    """Check that two numbers, lists or tensors agree to `tolerance` (relative to the largest entry), on any model.
+
+    Raises `ClaimFailed` when they do not or hold NaN or infinite numbers, `ValueError` for different shapes (axes of
+    length 1 aside).
+    """
+    a, b = (np.squeeze(_numbers(value)) for value in (left, right))
+    if a.shape != b.shape:
+        raise ValueError(f"{text}: cannot compare shape {a.shape} with {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ClaimFailed(f"{text}: NaN or infinite numbers")
+    gap = np.abs(a - b).max(initial=0.0)
+    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0), 1e-12)
+    if gap > tolerance * scale:
         raise ClaimFailed(f"{text}: largest gap {gap:.3g} against a scale of {scale:.3g}")
     print(f"✓ {text} (largest gap {gap / scale:.0e} of the scale)")
 
@@ -52,12 +60,17 @@ def exercise(name: str, answer, expected, tolerance: float = 1e-3, hint: str = "
         if isinstance(expected, int | float):
             ok = math.isclose(float(answer), float(expected), rel_tol=tolerance, abs_tol=tolerance)
         elif hasattr(expected, "shape"):
-            given = answer.detach() if hasattr(answer, "detach") else answer
-            ok = tuple(given.shape) == tuple(expected.shape) and bool(abs(given - expected).max() <= tolerance)
+            given, wanted = _numbers(answer), _numbers(expected)
+            ok = given.shape == wanted.shape and np.abs(given - wanted).max(initial=0.0) <= tolerance
         else:
-            ok = answer == expected
-    except (TypeError, ValueError, AttributeError) as error:
+            ok = bool(answer == expected)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch, of tensors that are no one number
         raise ClaimFailed(f"{name}: cannot compare your {type(answer).__name__}: {error}. {hint}".strip()) from error
     if not ok:
         raise ClaimFailed(f"{name}: not yet, got {answer!r}. {hint}".strip())
     print(f"✓ {name}")
+
+
+def _numbers(value) -> np.ndarray:
+    """A number, list, array or tensor as an array of floats."""
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)

@@ -74,7 +74,9 @@ def scale_reading(
     reader = weights.check_head(reader)
     if directions.ndim != 2 or directions.shape[1] != weights.d_model:
         raise ValueError(f"directions must be [n, d_model={weights.d_model}], got {tuple(directions.shape)}")
-    basis = torch.linalg.qr(directions.T).Q
+    # An SVD, not QR: for repeated directions QR would make up further ones.
+    basis, size, _ = torch.linalg.svd(directions.T, full_matrices=False)
+    basis = basis[:, size > 1e-5 * size.max()]
     return Edit(f"{label(reader)} reads ×{factor:g}", reader, "W_Q", (factor - 1) * basis, basis.T @ weights.W_Q[reader])
 
 
@@ -119,12 +121,16 @@ def _checked_view(model, edit: Edit) -> Tensor:
             "edit W_Q or W_O instead"
         )
     view = bridge.head_matrix(model, layer, edit.matrix)[head]
-    if edit.left.shape[:1] + edit.right.shape[1:] != view.shape or edit.left.shape[1] != edit.right.shape[0]:
+    rows, cols = view.shape
+    rank = edit.right.shape[0]
+    if edit.left.shape != (rows, rank) or edit.right.shape != (rank, cols):
         raise ValueError(
             f"edit {edit.name!r} is {tuple(edit.left.shape)} @ {tuple(edit.right.shape)}, "
             f"the matrix is {tuple(view.shape)}: was it made from another model's weights?"
         )
-    for name, part in (("left", edit.left), ("right", edit.right)):
-        if not torch.isfinite(part).all():
+    if edit.bias is not None and edit.bias.shape != (model.cfg.d_model,):
+        raise ValueError(f"edit {edit.name!r}: bias is {tuple(edit.bias.shape)}, b_O is {(model.cfg.d_model,)}")
+    for name, part in (("left", edit.left), ("right", edit.right), ("bias", edit.bias)):
+        if part is not None and not torch.isfinite(part).all():
             raise ValueError(f"edit {edit.name!r}: {name} holds NaN or infinite numbers")
     return view

@@ -26,9 +26,19 @@ class Estimate(NamedTuple):
 
 def _values(values, name: str = "values") -> np.ndarray:
     array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float).ravel()
-    if array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite numbers, at least one; got {array.size} with non-finite or none")
+    if array.size == 0:
+        raise ValueError(f"{name} must hold at least one number, got no numbers")
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise ValueError(f"{name} must be finite numbers, {bad} of {array.size} are NaN or infinite")
     return array
+
+
+def _pair(first, second, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    one, other = (_values(values, name) for values, name in zip((first, second), names, strict=True))
+    if one.size != other.size:
+        raise ValueError(f"{names[0]} and {names[1]} differ in length: {one.size} and {other.size}")
+    return one, other
 
 
 def mean(values, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Estimate:
@@ -67,14 +77,13 @@ def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: i
 
 def rank_correlation(x, y) -> float:
     """Spearman's ρ; NaN when one side is constant."""
-    return float(stats.spearmanr(_values(x), _values(y)).statistic)
+    return float(stats.spearmanr(*_pair(x, y, ("x", "y"))).statistic)
 
 
 def auroc(scores, positives) -> float:
     """Area under the ROC curve: the chance that a random positive scores above a random negative (ties count half)."""
-    scores, positives = _values(scores, "scores"), _values(positives, "positives").astype(bool)
-    if scores.size != positives.size:
-        raise ValueError(f"scores and positives differ in length: {scores.size} and {positives.size}")
+    scores, positives = _pair(scores, positives, ("scores", "positives"))
+    positives = positives.astype(bool)
     if positives.all() or not positives.any():
         raise ValueError("need at least one positive and one negative to rank")
     ranks = stats.rankdata(scores)
@@ -84,7 +93,7 @@ def auroc(scores, positives) -> float:
 
 def precision_at(scores, positives, k: int) -> float:
     """Share of true positives among the k highest scores."""
-    scores, positives = _values(scores, "scores"), _values(positives, "positives").astype(bool)
+    scores, positives = _pair(scores, positives, ("scores", "positives"))
     if not 1 <= k <= scores.size:
         raise ValueError(f"k must be 1 to {scores.size} (the number of scores), got {k}")
     return float(positives[np.argsort(-scores, kind="stable")[:k]].mean())
