@@ -253,7 +253,8 @@ def test_conversion_failure_names_the_library_and_the_fix(index, cache, monkeypa
 
 
 DAMAGES = (
-    "no manifest", "torn manifest", "list manifest", "short weights", "lost file", "older conversion", "other source",
+    "no manifest", "torn manifest", "list manifest", "short weights", "lost file", "older conversion",
+    "other source",
 )  # fmt: skip
 
 
@@ -413,6 +414,7 @@ def test_conversion_keeps_every_number_exactly(cache, tmp_path, monkeypatch):
         rows = rows.swapaxes(1, 2).reshape(-1, D_MODEL)
         assert np.array_equal(stored[f"model.layers.0.self_attn.{ours}.weight"], rows), ours
     assert len(stored) == len(expected) and all(tensor.dtype == np.float32 for tensor in stored.values())
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # others may read the weights too
     assert "quantization_config" not in json.loads((folder / "config.json").read_text())
     model = models.load_model(folder)
     assert model.to_string(model.to_tokens("What? Ana ☕", prepend_bos=False)[0]) == "What? Ana ☕"

