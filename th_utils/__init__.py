@@ -23,6 +23,7 @@ _HOMES = {
     ),
     "circuit": ("Circuit", "find_circuit", "attention_gap", "clean_gap", "query_effects", "value_effects"),
     "patching": ("patch_edges", "patch_input", "path_patch", "ablated", "earlier_heads", "head_outputs"),
+    "faithfulness": ("keep_heads", "knock_out", "random_like"),
     "channels": ("Channel", "channel", "random_channel"),
     "edits": ("Edit", "edited", "scale_component", "zero_component", "set_component", "scale_head", "scale_reading"),
     "checks": ("claim", "identity", "exercise", "ClaimFailed"),

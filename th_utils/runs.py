@@ -126,11 +126,12 @@ def run(
     ]
     if len(parts) == 1:
         return parts[0]
+    fields = [vars(part) for part in parts]  # emptied field by field: nothing large is held twice for long
     return Run(
-        torch.cat([p.tokens for p in parts]), torch.cat([p.end for p in parts]), positions,
-        tuple(torch.cat(layer) for layer in zip(*(p.keys for p in parts), strict=True)),
-        tuple(torch.cat(layer) for layer in zip(*(p.values for p in parts), strict=True)),
-        *(torch.cat([getattr(p, name) for p in parts], dim=1) for name in ("resid", "q", "z", "pattern")),
+        torch.cat([f["tokens"] for f in fields]), torch.cat([f["end"] for f in fields]), positions,
+        tuple(torch.cat(layer) for layer in zip(*(f.pop("keys") for f in fields), strict=True)),
+        tuple(torch.cat(layer) for layer in zip(*(f.pop("values") for f in fields), strict=True)),
+        *(torch.cat([f.pop(name) for f in fields], dim=1) for name in ("resid", "q", "z", "pattern")),
     )  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def _run_batch(model, tokens: Tensor, end: Tensor, positions: str, hooks: Sequen
             kept[name].append(value)
         resid = after
     kept["resid"].append(keep(resid))
-    stacked = {name: torch.stack(kept[name]) for name in ("resid", "q", "z", "pattern")}
+    stacked = {name: torch.stack(kept.pop(name)) for name in ("resid", "q", "z", "pattern")}
     return Run(tokens, end, positions, tuple(kept["keys"]), tuple(kept["values"]), **stacked)
 
 

@@ -1,0 +1,77 @@
+"""Is a set of heads the circuit? Keep only these heads, or knock them out, and see how much behaviour is left.
+
+A head that is not kept gives a *replacement* output (`patching.ablated`, usually its mean over prompts without
+the information: Wang et al. 2022) at every position; later layers, the MLPs and the kept heads react freely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .runs import Run, run
+from .tasks import Prompts
+from .weights import HeadWeights, check_head
+
+Head = tuple[int, int]
+
+
+def head_mask(heads: Sequence[Head], n_layers: int, n_heads: int) -> Bool[Tensor, "layers heads"]:
+    """True at these heads. Raises `ValueError` for a head outside the model."""
+    mask = torch.zeros(n_layers, n_heads, dtype=torch.bool)
+    for head in heads:
+        mask[check_head(head, n_layers, n_heads)] = True
+    return mask
+
+
+def keep_heads(
+    model,
+    prompts: Prompts,
+    replacement: Float[Tensor, "layers batch pos heads d_head"],
+    heads: Sequence[Head] | Bool[Tensor, "*batch layers heads"],
+) -> Run:
+    """Run the prompts (END kept) with every head outside `heads` replaced, at all positions: sufficiency.
+
+    `heads` is a list of heads or a mask, [layers, heads] for all prompts or [batch, layers, heads] with a circuit
+    of its own for each prompt (many random circuits in one pass). The embedding and all MLPs stay.
+    Raises `ValueError` when the replacement's or the mask's shape does not fit the prompts.
+    """
+    n_layers, batch, seq, n_heads, _ = replacement.shape
+    if (batch, seq) != tuple(prompts.tokens.shape) or n_layers != model.cfg.n_layers:
+        raise ValueError(
+            f"replacement is for {n_layers} layers and prompts of shape {(batch, seq)}, got {model.cfg.n_layers} "
+            f"layers and {tuple(prompts.tokens.shape)}: make it from runs of these prompts"
+        )
+    mask = heads if isinstance(heads, Tensor) else head_mask(heads, n_layers, n_heads)
+    if mask.shape[-2:] != (n_layers, n_heads) or mask.ndim > 3 or mask.ndim == 3 and len(mask) != batch:
+        raise ValueError(
+            f"mask must be [{n_layers}, {n_heads}] or [{batch}, {n_layers}, {n_heads}], "
+            f"got {tuple(mask.shape)}"
+        )
+    # [batch or 1, layers, 1, heads, 1], to stand beside z [batch, pos, heads, d_head] of each layer
+    mask = mask.reshape(-1, n_layers, 1, n_heads, 1).to(replacement.device)
+    hooks = [
+        (f"blocks.{layer}.attn.hook_z", lambda z, hook, i=layer: torch.where(mask[:, i], z, replacement[i]))
+        for layer in range(n_layers)
+    ]
+    return run(model, prompts, "end", hooks, batch_size=batch)
+
+
+def knock_out(model, prompts: Prompts, replacement: Tensor, heads: Sequence[Head]) -> Run:
+    """The opposite: only `heads` are replaced, the others react: necessity, self-repair included."""
+    return keep_heads(model, prompts, replacement, ~head_mask(heads, model.cfg.n_layers, model.cfg.n_heads))
+
+
+def random_like(weights: HeadWeights, heads: Sequence[Head], seed: int = 0) -> list[Head]:
+    """A random circuit with as many heads in each layer as `heads`; it may share heads with it by chance."""
+    rng = np.random.default_rng(seed)
+    layers = [weights.check_head(head)[0] for head in dict.fromkeys(heads)]
+    return [
+        (layer, int(head))
+        for layer in sorted(set(layers))
+        for head in sorted(rng.choice(weights.n_heads, layers.count(layer), replace=False))
+    ]
