@@ -194,6 +194,13 @@ def test_bootstrap_has_no_syntax_that_an_old_python_cannot_read():
             assert node.cause is None
 
 
+def test_python_without_venv_is_refused_in_one_line(bootstrap, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stop:
+        bootstrap.main([])
+    assert "has no module venv" in str(stop.value) and "\n" not in str(stop.value)
+
+
 def test_full_disk_is_refused_before_anything_is_made(bootstrap, monkeypatch):
     monkeypatch.setattr(bootstrap, "NEEDED_GB", 10**9)
     with pytest.raises(SystemExit) as stop:
