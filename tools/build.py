@@ -259,8 +259,6 @@ def book() -> None:
 
 def test() -> None:
     shutil.rmtree(REPORTS, ignore_errors=True)
-    with stage("lint"):
-        lint()
     with stage("model"):
         fetch(model_name())
     with stage("unit tests"):
