@@ -53,7 +53,10 @@ class Channel:
         return torch.stack([z[head[0], :, head[1]] @ r for head, r in zip(self.heads, self.readout, strict=True)], -1)
 
     def _hooks(self, new_value, at: Int[Tensor, " batch"] | None) -> list:
-        """One hook per layer; `new_value(i, c)` gives component i's new coordinate from its old `[batch, pos]`."""
+        """One hook per layer; `new_value(i, c, rows)` gives component i's new coordinate from its old `[batch, pos]`.
+
+        `runs` tells the hook which prompts it sees (`hook.rows`); TransformerLens shows it all of them.
+        """
         layers: dict[int, list[int]] = {}
         for i, (layer, _) in enumerate(self.heads):
             layers.setdefault(layer, []).append(i)
@@ -61,12 +64,13 @@ class Channel:
         def make(members: list[int]):
             def hook(z: Tensor, hook) -> Tensor:
                 changed = z.clone()
+                rows = getattr(hook, "rows", slice(None))
                 for i in members:
                     head = self.heads[i][1]
                     c = z[:, :, head] @ self.readout[i].to(z)
-                    delta = new_value(i, c) - c
+                    delta = new_value(i, c, rows) - c
                     if at is not None:
-                        delta = delta * (torch.arange(z.shape[1], device=z.device) == at.to(z.device)[:, None])
+                        delta = delta * (torch.arange(z.shape[1], device=z.device) == at[rows].to(z.device)[:, None])
                     changed[:, :, head] += delta[..., None] * self.steer[i].to(z)
                 return changed
 
@@ -81,7 +85,7 @@ class Channel:
         position per prompt in whole runs; leave it None in `rerun_last`, which is END only.
         """
         factors = self._per_component(factor, "factor")
-        return self._hooks(lambda i, c: factors[..., i, None].to(c) * c, at)
+        return self._hooks(lambda i, c, rows: _of_batch(factors, rows)[..., i, None].to(c) * c, at)
 
     def zero(self, at: Int[Tensor, " batch"] | None = None) -> list:
         """Hooks that remove the components: c ← 0."""
@@ -93,7 +97,7 @@ class Channel:
         `value` is one number, one per component, or `[batch, components]`.
         """
         values = self._per_component(value, "value")
-        return self._hooks(lambda i, c: values[..., i, None].to(c).expand_as(c), at)
+        return self._hooks(lambda i, c, rows: _of_batch(values, rows)[..., i, None].to(c).expand_as(c), at)
 
     def _per_component(self, value, name: str) -> Tensor:
         values = torch.as_tensor(value, dtype=self.directions.dtype)
@@ -107,6 +111,10 @@ class Channel:
         if not torch.isfinite(values).all():
             raise ValueError(f"{name} holds NaN or infinite numbers")
         return values
+
+
+def _of_batch(values: Tensor, rows: slice) -> Tensor:
+    return values[rows] if values.ndim == 2 else values
 
 
 def channel(weights: HeadWeights, ov: Decomposition, components: Sequence[Component]) -> Channel:

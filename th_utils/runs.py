@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from tqdm import tqdm
 
 from . import bridge
 from .tasks import Prompts
@@ -59,6 +60,13 @@ class Run:
         return moved[:, torch.arange(len(self), device=stored.device), index]
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a hook gets here in place of TransformerLens' hook point: which prompts it sees."""
+
+    rows: slice
+
+
 def _by_name(hooks: Sequence[Hook], n_layers: int) -> dict[tuple[int, str], list[Callable]]:
     found: dict[tuple[int, str], list[Callable]] = {}
     for name, function in hooks:
@@ -72,13 +80,14 @@ def _by_name(hooks: Sequence[Hook], n_layers: int) -> dict[tuple[int, str], list
 class _Layers:
     """The block equations with hooks applied, for any set of query positions."""
 
-    def __init__(self, model, hooks: Sequence[Hook]):
+    def __init__(self, model, hooks: Sequence[Hook], rows: slice = slice(None)):
         self.model, self.hooks = model, _by_name(hooks, model.cfg.n_layers)
+        self.batch = Batch(rows)
         self.groups = bridge.kv_groups(model)
 
     def hook(self, layer: int, point: str, value: Tensor) -> Tensor:
         for function in self.hooks.get((layer, point), ()):
-            out = function(value, None)
+            out = function(value, self.batch)
             value = value if out is None else out
         return value
 
@@ -109,9 +118,8 @@ def run(
     """One pass over whole prompts, keeping what later computations need (see `Run`).
 
     `positions="end"` stores the last position of each prompt, "all" every position (about
-    `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time:
-    hooks that hold a number per prompt need `batch_size=len(prompts)`. Nothing is unembedded: use
-    `logits(model, run)`. Raises `ValueError` for no prompts, other values of `positions` or unknown hook points.
+    `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time;
+    their second argument has the batch's prompts as `.rows`. Nothing is unembedded: use `logits(model, run)`. Raises `ValueError` for no prompts, other values of `positions` or unknown hook points.
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
@@ -120,10 +128,11 @@ def run(
     if not len(prompts):
         raise ValueError("there are no prompts to run: was everything filtered out?")
     device = bridge.device_of(model)
-    parts = [
-        _run_batch(model, prompts.tokens[i : i + batch_size].to(device), prompts.end[i : i + batch_size].to(device), positions, hooks)
-        for i in range(0, len(prompts), batch_size)
-    ]
+    tokens, end = prompts.tokens.to(device), prompts.end.to(device)
+    batches = [slice(i, i + batch_size) for i in range(0, len(prompts), batch_size)]
+    # Shown only where it takes long, on stderr, which the book leaves out.
+    progress = tqdm(batches, desc="prompts", delay=5, leave=False)
+    parts = [_run_batch(model, tokens[rows], end[rows], positions, _Layers(model, hooks, rows)) for rows in progress]
     if len(parts) == 1:
         return parts[0]
     fields = [vars(part) for part in parts]  # emptied field by field: nothing large is held twice for long
@@ -135,8 +144,7 @@ def run(
     )  # fmt: skip
 
 
-def _run_batch(model, tokens: Tensor, end: Tensor, positions: str, hooks: Sequence[Hook]) -> Run:
-    layers = _Layers(model, hooks)
+def _run_batch(model, tokens: Tensor, end: Tensor, positions: str, layers: _Layers) -> Run:
     batch, seq = tokens.shape
 
     def keep(x: Tensor, axis: int = 1) -> Tensor:
