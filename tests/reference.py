@@ -1,4 +1,4 @@
-"""Independent, written-out versions of what th_utils computes: dense matrices, no shared code with th_utils."""
+"""Independent, written-out versions of what th_utils computes: dense matrices, no shared code."""
 
 import torch
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb as rotate_neox
@@ -14,7 +14,8 @@ def random_weights(layers=3, heads=4, d_model=24, d_head=5, seed=0, dtype=torch.
         return torch.randn(layers, heads, *shape, generator=generator, dtype=dtype)
 
     return th.HeadWeights(
-        W_Q=draw(d_model, d_head), W_K=draw(d_model, d_head), W_V=draw(d_model, d_head), W_O=draw(d_head, d_model),
+        W_Q=draw(d_model, d_head), W_K=draw(d_model, d_head), W_V=draw(d_model, d_head),
+        W_O=draw(d_head, d_model),
         b_Q=draw(d_head), b_K=draw(d_head), b_V=draw(d_head),
     )  # fmt: skip
 
@@ -33,7 +34,7 @@ def angles(model, positions):
 
 
 def rotated(model, q, k):
-    """Queries and keys [batch, heads, seq, d_head] turned by Hugging Face's own function; unchanged for GPT-2."""
+    """Queries and keys [batch, heads, seq, d_head] turned by Hugging Face's own function."""
     if model.cfg.positional_embedding_type != "rotary":
         return q, k
     cos, sin = angles(model, torch.arange(q.shape[2]))
@@ -41,16 +42,25 @@ def rotated(model, q, k):
 
 
 def scores(model, weights, layer, query_stream, key_stream):
-    """Attention scores [batch, heads, seq, seq] before masking, from residual streams [batch, seq, d_model]."""
-    q = torch.einsum("bsd,hdk->bhsk", normalise(model, query_stream), weights.W_Q[layer]) + weights.b_Q[layer][:, None]
-    k = torch.einsum("bsd,hdk->bhsk", normalise(model, key_stream), weights.W_K[layer]) + weights.b_K[layer][:, None]
+    """Attention scores [batch, heads, seq, seq] before masking, from residual streams."""
+    q = (
+        torch.einsum("bsd,hdk->bhsk", normalise(model, query_stream), weights.W_Q[layer])
+        + weights.b_Q[layer][:, None]
+    )
+    k = (
+        torch.einsum("bsd,hdk->bhsk", normalise(model, key_stream), weights.W_K[layer])
+        + weights.b_K[layer][:, None]
+    )
     q, k = rotated(model, q, k)
     return q @ k.mT / weights.d_head**0.5
 
 
 def attention(model, weights, layer, query_stream, key_stream, value_stream):
     """Patterns [batch, heads, seq, seq] and head outputs z [batch, seq, heads, d_head] of one layer."""
-    v = torch.einsum("bsd,hdk->bhsk", normalise(model, value_stream), weights.W_V[layer]) + weights.b_V[layer][:, None]
+    v = (
+        torch.einsum("bsd,hdk->bhsk", normalise(model, value_stream), weights.W_V[layer])
+        + weights.b_V[layer][:, None]
+    )
     s = scores(model, weights, layer, query_stream, key_stream)
     pattern = s.masked_fill(torch.ones(s.shape[-2:]).triu(1).bool(), -torch.inf).softmax(-1)
     return pattern, (pattern @ v).transpose(1, 2)

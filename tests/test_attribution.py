@@ -20,7 +20,7 @@ def direct(model, weights, clean, prompts):
 
 @pytest.fixture(scope="module")
 def ruler(model, clean, prompts):
-    """d(logit difference)/d(residual stream) at END with the norm's scale held: what a write is measured with."""
+    """d(logit difference)/d(residual stream) at END, with the norm's scale held."""
     final = clean.at(clean.resid)[-1]
     direction = (model.W_U[:, prompts.answer] - model.W_U[:, prompts.distractor]).T
     if "RMS" not in model.cfg.normalization_type:
@@ -50,6 +50,13 @@ def test_every_part_is_what_the_model_writes(model, weights, prompts, direct, ru
         bias += 0 if b_O is None else ruler @ b_O
     torch.testing.assert_close(direct.embedding, measured("blocks.0.hook_resid_pre"), **CLOSE)
     torch.testing.assert_close(direct.bias, bias, **CLOSE)
+
+
+def test_the_sum_holds_for_a_stream_off_centre(model, weights, prompts):
+    """Folded LayerNorm models keep the stream centred; a constant put in drops out, as in the norm."""
+    run = th.run(model, prompts, hooks=[("blocks.1.hook_mlp_out", lambda value, hook: value + 0.8)])
+    total = th.direct_logit_attribution(model, weights, run, prompts).total
+    torch.testing.assert_close(total, th.logit_difference(model, run, prompts), **CLOSE)
 
 
 def test_runs_that_keep_end_only_give_the_same(model, weights, prompts, direct):
@@ -134,7 +141,9 @@ def test_head_table_holds_the_means(model, weights, clean, prompts, direct):
         row = table.loc[head]
         assert row["attribution"] == pytest.approx(direct.heads[head].mean().item(), rel=1e-4)
         assert row["share"] * direct.total.mean().item() == pytest.approx(row["attribution"], rel=1e-3)
-        assert row["S2→S1+1"] == pytest.approx(th.attention_between(clean, prompts, "S2", "S1+1")[head].mean().item())
+        assert row["S2→S1+1"] == pytest.approx(
+            th.attention_between(clean, prompts, "S2", "S1+1")[head].mean().item()
+        )
         assert row["previous token"] == pytest.approx(th.previous_token_attention(clean)[head].mean().item())
 
 

@@ -21,7 +21,7 @@ def state(model):
 
 @pytest.fixture(autouse=True)
 def unchanged(model):
-    """Around every test here: the model's parameters are the same set, and the same bits, before and after."""
+    """Around every test here: the same parameters with the same bits, before and after."""
     before = state(model)
     yield
     after = state(model)
@@ -125,7 +125,9 @@ def test_edits_are_undone_after_an_exception(model, weights, target, error):
     with pytest.raises(error):
         with th.edited(model, some_edits(weights, target)):
             changed = model.original_model.state_dict()
-            assert changed.keys() != before.keys() or any(not torch.equal(changed[n], before[n]) for n in before)
+            assert changed.keys() != before.keys() or any(
+                not torch.equal(changed[n], before[n]) for n in before
+            )
             raise error
 
 

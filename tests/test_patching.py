@@ -12,7 +12,7 @@ SENDER, RECEIVER = (0, 1), (2, 2)
 
 
 def sender_change(weights, clean, new, sender, position):
-    """What replacing one head's z changes in the residual stream [batch, seq, d_model], at one position per prompt."""
+    """What replacing one head's z at one position per prompt adds to the residual stream."""
     layer, head = sender
     change = (new.z - clean.z)[layer, :, :, head] @ weights.W_O[layer, head]
     here = torch.arange(change.shape[1]) == position[:, None]
@@ -52,7 +52,9 @@ def test_edges_can_be_read_at_another_position(model, weights, prompts, clean, n
     bad = th.run(model, ioi.corrupt(model, prompts, "ABC"), positions="all")
     changed_at = read_at if via == "q" else source
     layer, head = RECEIVER
-    _, patterns, outputs = th.patch_edges(model, weights, clean, bad, RECEIVER, via, [SENDER], read_at, source)
+    _, patterns, outputs = th.patch_edges(
+        model, weights, clean, bad, RECEIVER, via, [SENDER], read_at, source
+    )
     streams = dict.fromkeys("qkv", clean.resid[layer])
     streams[via] = clean.resid[layer] + sender_change(weights, clean, bad, SENDER, changed_at)
     pattern, z = reference.attention(model, weights, layer, *streams.values())
@@ -78,15 +80,21 @@ def test_chunks_do_not_matter(model, weights, prompts, clean, new, chunk):
 
 @pytest.mark.parametrize("via", ["q", "k", "v"])
 def test_a_senders_own_output_changes_nothing(model, weights, prompts, clean, via):
-    _, patterns, outputs = th.patch_edges(model, weights, clean, clean, RECEIVER, via, source=prompts.positions["S2"])
+    _, patterns, outputs = th.patch_edges(
+        model, weights, clean, clean, RECEIVER, via, source=prompts.positions["S2"]
+    )
     layer, head = RECEIVER
-    torch.testing.assert_close(patterns, clean.at(clean.pattern, axis=3)[layer, :, head].expand_as(patterns), **CLOSE)
+    torch.testing.assert_close(
+        patterns, clean.at(clean.pattern, axis=3)[layer, :, head].expand_as(patterns), **CLOSE
+    )
     torch.testing.assert_close(outputs, clean.at(clean.z)[layer, :, head].expand_as(outputs), **CLOSE)
 
 
 def test_attention_stays_a_causal_distribution(model, weights, prompts, clean, new):
     for via in "qkv":
-        _, patterns, _ = th.patch_edges(model, weights, clean, new, RECEIVER, via, source=prompts.positions["S2"])
+        _, patterns, _ = th.patch_edges(
+            model, weights, clean, new, RECEIVER, via, source=prompts.positions["S2"]
+        )
         torch.testing.assert_close(patterns.sum(-1), torch.ones(patterns.shape[:2]))
         after = torch.arange(patterns.shape[-1]) > prompts.end[:, None]
         assert (patterns[:, after] == 0).all()
@@ -131,8 +139,8 @@ def pattern_gap(model, weights, clean, new, sender, receiver):
 
 
 def test_the_full_form_differs_exactly_where_an_mlp_lies_between(model, weights, clean, new):
-    """A sequential block's MLP reads its own heads, so one lies between any two layers. In a parallel block it does
-    not: there the full form and the edge agree for neighbouring layers and part from two layers on."""
+    """A sequential block's MLP reads its own heads, so one lies between any two layers. In a parallel block
+    it does not: there the full form and the edge agree for neighbouring layers and part from two layers on."""
     neighbour = max(pattern_gap(model, weights, clean, new, (0, h), (1, r)) for h, r in ((0, 1), (2, 3)))
     further = max(pattern_gap(model, weights, clean, new, (0, h), (2, r)) for h, r in ((0, 1), (2, 3)))
     assert further > 1e-2
@@ -194,7 +202,9 @@ def test_impossible_paths_are_refused(model, weights, corrupted, clean, new, ref
 
 
 def test_ablations_replace_with_what_they_say(prompts, clean, new):
-    assert (th.ablated(clean, None, "zero") == 0).all() and th.ablated(clean, None, "zero").shape == clean.z.shape
+    assert (th.ablated(clean, None, "zero") == 0).all() and th.ablated(
+        clean, None, "zero"
+    ).shape == clean.z.shape
     assert torch.equal(th.ablated(clean, new, "resample"), new.z)
     assert torch.equal(th.ablated(clean, new), new.z)
 
@@ -207,12 +217,14 @@ def test_mean_ablation_is_the_mean_over_the_batch_or_its_group(model, prompts, c
     grouped = th.ablated(clean, new, "mean", groups)
     for order in ("ABBA", "BABA"):
         members = torch.tensor((groups == order).to_numpy().copy())
-        torch.testing.assert_close(grouped[:, members], new.z[:, members].mean(1, keepdim=True).expand_as(new.z[:, members]))
+        torch.testing.assert_close(
+            grouped[:, members], new.z[:, members].mean(1, keepdim=True).expand_as(new.z[:, members])
+        )
     assert not torch.allclose(grouped, everyone)
 
 
 def test_mean_ablation_of_runs_of_all_positions_needs_equal_lengths(model, prompts, clean, new, refuses):
-    """Position 12 of a short prompt is padding: its mean over prompts of different lengths would mix that in."""
+    """Position 12 of a short prompt is padding, which a mean over mixed lengths would use."""
     with refuses("different lengths"):
         th.ablated(clean, new, "mean")
     by_length = th.ablated(clean, new, "mean", prompts.end.tolist())

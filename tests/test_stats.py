@@ -70,7 +70,10 @@ def test_share_agrees_with_wilsons_formula():
 
 
 def test_share_stays_inside_zero_and_one():
-    none, every = stats.share(torch.zeros(20, dtype=torch.bool)), stats.share(torch.ones(20, dtype=torch.bool))
+    none, every = (
+        stats.share(torch.zeros(20, dtype=torch.bool)),
+        stats.share(torch.ones(20, dtype=torch.bool)),
+    )
     assert none.value == 0 and none.low == pytest.approx(0) and 0.1 < none.high < 0.2
     assert every.value == 1 and every.high == pytest.approx(1) and 0.8 < every.low < 0.9
 
@@ -151,7 +154,9 @@ def test_auroc_of_known_rankings():
 
 def test_precision_at_k_of_known_rankings():
     scores, positives = [0.9, 0.1, 0.8, 0.7], [True, True, False, True]
-    assert [stats.precision_at(scores, positives, k) for k in (1, 2, 3, 4)] == pytest.approx([1, 1 / 2, 2 / 3, 3 / 4])
+    assert [stats.precision_at(scores, positives, k) for k in (1, 2, 3, 4)] == pytest.approx(
+        [1, 1 / 2, 2 / 3, 3 / 4]
+    )
 
 
 @pytest.mark.parametrize("call, match", [

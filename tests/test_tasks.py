@@ -76,7 +76,13 @@ def test_the_seed_decides_everything(gpt2):
 
 def test_choices_are_respected(gpt2):
     made = ioi.generate(
-        gpt2, 12, templates=[2, 7], orders=["BABA"], names=["Mary", "John", "Tom"], places=["store"], objects=["ring"]
+        gpt2,
+        12,
+        templates=[2, 7],
+        orders=["BABA"],
+        names=["Mary", "John", "Tom"],
+        places=["store"],
+        objects=["ring"],
     )
     assert set(made.table.template) == {2, 7} and set(made.table.order) == {"BABA"}
     assert set(made.table.IO) | set(made.table.S) <= {"Mary", "John", "Tom"}
@@ -159,12 +165,14 @@ def test_unknown_corruptions_are_refused(gpt2, every, refuses):
     ([False] * 58 + [True] * 2, [58, 59]),
     (pd.Series(np.arange(60) == 7), [7]),
     (pd.Series(np.arange(60) == 7, index=np.arange(60)[::-1]), [7]),
-], ids=["list", "slice", "tensor", "array", "mask", "list mask", "series", "series in another order"])  # fmt: skip
+], ids=["list", "slice", "tensor", "array", "mask", "list mask", "series", "other order"])  # fmt: skip
 def test_select_takes_the_same_rows_of_everything(every, rows, expected):
     part = every.select(rows)
     assert part.text == tuple(every.text[i] for i in expected)
     assert torch.equal(part.tokens, every.tokens[expected])
-    assert torch.equal(part.answer, every.answer[expected]) and torch.equal(part.distractor, every.distractor[expected])
+    assert torch.equal(part.answer, every.answer[expected]) and torch.equal(
+        part.distractor, every.distractor[expected]
+    )
     assert all(torch.equal(part.positions[p], every.positions[p][expected]) for p in every.positions)
     assert part.table.IO.tolist() == every.table.IO.iloc[expected].tolist()
     assert part.table.index.tolist() == list(range(len(expected)))
