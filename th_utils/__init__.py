@@ -27,6 +27,7 @@ _HOMES = {
     "channels": ("Channel", "channel", "random_channel"),
     "edits": ("Edit", "edited", "scale_component", "zero_component", "set_component", "scale_head", "scale_reading"),
     "checks": ("claim", "identity", "exercise", "ClaimFailed"),
+    "prediction": ("predictive_power", "standing"),
     "stats": ("Estimate",),
     "views": ("View", "say"),
 }  # fmt: skip
