@@ -140,7 +140,7 @@ def pattern_gap(model, weights, clean, new, sender, receiver):
 
 def test_the_full_form_differs_exactly_where_an_mlp_lies_between(model, weights, clean, new):
     """A sequential block's MLP reads its own heads, so one lies between any two layers. In a parallel block
-    it does not: there the full form and the edge agree for neighbouring layers and part from two layers on."""
+    it does not: there the full form and the edge agree for neighbouring layers, and part further on."""
     neighbour = max(pattern_gap(model, weights, clean, new, (0, h), (1, r)) for h, r in ((0, 1), (2, 3)))
     further = max(pattern_gap(model, weights, clean, new, (0, h), (2, r)) for h, r in ((0, 1), (2, 3)))
     assert further > 1e-2
