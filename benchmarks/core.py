@@ -48,7 +48,9 @@ def warm_load() -> None:
     th.models.load_model("tiny-llama")  # everything imported
     start = time.perf_counter()
     th.load_model()
-    print(f"warm load of the default model, after imports: {time.perf_counter() - start:.2f} s, peak {peak_mb():.0f} MB")
+    print(
+        f"warm load of the default model, after imports: {time.perf_counter() - start:.2f} s, peak {peak_mb():.0f} MB"
+    )
 
 
 def composition() -> None:
@@ -63,9 +65,12 @@ def composition() -> None:
     ov = th.decompose_ov(weights)
     for mode in "QKV":
         took = seconds(lambda mode=mode: th.component_scores(weights, ov, mode), 3)
-        print(f"component scores, mode {mode}, {ov.write[..., 0].numel()} components into {len(weights.heads)} heads: {took:.2f} s")
+        count = ov.write[..., 0].numel()
+        print(f"component scores, mode {mode}, {count} components into {len(weights.heads)} heads: {took:.2f} s")
     print(f"head scores: {seconds(lambda: th.head_scores(weights, 'Q'), 3):.2f} s")
-    print(f"peak memory {peak_mb():.0f} MB, of which {before:.0f} MB before the first score (PyTorch, libraries, model)")
+    print(
+        f"peak memory {peak_mb():.0f} MB, of which {before:.0f} MB before the first score (PyTorch, libraries, model)"
+    )
 
 
 def last_token() -> None:
@@ -83,7 +88,9 @@ def last_token() -> None:
     for length in (16, 32, 64, 128):
         filler = length - base.tokens.shape[1]
         tokens = torch.cat([base.tokens[:, :1].expand(-1, max(filler, 0) + 1), base.tokens[:, 1:]], 1)
-        prompts = Prompts(tokens, base.answer, base.distractor, {"END": base.end + max(filler, 0)}, base.text, base.table)
+        prompts = Prompts(
+            tokens, base.answer, base.distractor, {"END": base.end + max(filler, 0)}, base.text, base.table
+        )
         clean = th.run(model, prompts)
         hooks = dial.zero(at=prompts.end)
 
@@ -94,7 +101,8 @@ def last_token() -> None:
             return th.logit_difference(model, th.rerun_last(model, clean, dial.zero()), prompts)
 
         slow, fast = seconds(full, 3), seconds(last, 3)
-        print(f"{tokens.shape[1]:4d} tokens, 32 prompts: hooked forward {slow:.2f} s, last token {fast * 1e3:.0f} ms, {slow / fast:.0f} times")
+        ratio = f"hooked forward {slow:.2f} s, last token {fast * 1e3:.0f} ms, {slow / fast:.0f} times"
+        print(f"{tokens.shape[1]:4d} tokens, 32 prompts: {ratio}")
 
 
 def path_patching() -> None:
@@ -112,8 +120,10 @@ def path_patching() -> None:
     senders = th.earlier_heads(weights, mover)
     fast = seconds(lambda: th.patch_edges(model, weights, clean, new, mover, "q"), 3)
     forward = seconds(lambda: model(prompts.tokens), 3)
-    print(f"all {len(senders)} senders into one query, 32 prompts: {fast:.2f} s; one forward pass per sender: "
-          f"{forward * len(senders):.0f} s ({forward:.2f} s each), {forward * len(senders) / fast:.0f} times")
+    print(
+        f"all {len(senders)} senders into one query, 32 prompts: {fast:.2f} s; one forward pass per sender: "
+        f"{forward * len(senders):.0f} s ({forward:.2f} s each), {forward * len(senders) / fast:.0f} times"
+    )
 
 
 BENCHMARKS = {f.__name__: f for f in (import_time, warm_load, composition, last_token, path_patching)}

@@ -43,24 +43,15 @@ def rotated(model, q, k):
 
 def scores(model, weights, layer, query_stream, key_stream):
     """Attention scores [batch, heads, seq, seq] before masking, from residual streams."""
-    q = (
-        torch.einsum("bsd,hdk->bhsk", normalise(model, query_stream), weights.W_Q[layer])
-        + weights.b_Q[layer][:, None]
-    )
-    k = (
-        torch.einsum("bsd,hdk->bhsk", normalise(model, key_stream), weights.W_K[layer])
-        + weights.b_K[layer][:, None]
-    )
+    q = torch.einsum("bsd,hdk->bhsk", normalise(model, query_stream), weights.W_Q[layer]) + weights.b_Q[layer][:, None]
+    k = torch.einsum("bsd,hdk->bhsk", normalise(model, key_stream), weights.W_K[layer]) + weights.b_K[layer][:, None]
     q, k = rotated(model, q, k)
     return q @ k.mT / weights.d_head**0.5
 
 
 def attention(model, weights, layer, query_stream, key_stream, value_stream):
     """Patterns [batch, heads, seq, seq] and head outputs z [batch, seq, heads, d_head] of one layer."""
-    v = (
-        torch.einsum("bsd,hdk->bhsk", normalise(model, value_stream), weights.W_V[layer])
-        + weights.b_V[layer][:, None]
-    )
+    v = torch.einsum("bsd,hdk->bhsk", normalise(model, value_stream), weights.W_V[layer]) + weights.b_V[layer][:, None]
     s = scores(model, weights, layer, query_stream, key_stream)
     pattern = s.masked_fill(torch.ones(s.shape[-2:]).triu(1).bool(), -torch.inf).softmax(-1)
     return pattern, (pattern @ v).transpose(1, 2)

@@ -141,9 +141,7 @@ def test_head_table_holds_the_means(model, weights, clean, prompts, direct):
         row = table.loc[head]
         assert row["attribution"] == pytest.approx(direct.heads[head].mean().item(), rel=1e-4)
         assert row["share"] * direct.total.mean().item() == pytest.approx(row["attribution"], rel=1e-3)
-        assert row["S2→S1+1"] == pytest.approx(
-            th.attention_between(clean, prompts, "S2", "S1+1")[head].mean().item()
-        )
+        assert row["S2→S1+1"] == pytest.approx(th.attention_between(clean, prompts, "S2", "S1+1")[head].mean().item())
         assert row["previous token"] == pytest.approx(th.previous_token_attention(clean)[head].mean().item())
 
 

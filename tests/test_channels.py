@@ -67,9 +67,7 @@ def test_gram_holds_the_cosines(target, ov):
     ("scale", lambda c: c * torch.tensor([2.0, -1.0, 0.5])),
     ("set", lambda c: torch.tensor([0.7, -3.0, 4.0]).expand_as(c)),
 ])  # fmt: skip
-def test_only_the_asked_for_coordinates_and_position_change(
-    model, weights, ov, target, prompts, clean, kind, expected
-):
+def test_only_the_asked_for_coordinates_and_position_change(model, weights, ov, target, prompts, clean, kind, expected):
     at = prompts.positions["S2"]
     numbers = {"zero": (), "scale": ([2.0, -1.0, 0.5],), "set": ([0.7, -3.0, 4.0],)}[kind]
     hooks = getattr(target, kind)(*numbers, at=at)
@@ -105,9 +103,7 @@ def test_values_per_prompt_reach_their_prompt(model, target, prompts, clean):
     factors = torch.linspace(-2, 2, len(prompts))[:, None].repeat(1, 3)
     scaled = th.rerun_last(model, clean, target.scale(factors))
     one_layer = target.coordinates(scaled.at(scaled.z))[:, :2]
-    torch.testing.assert_close(
-        one_layer, factors[:, :2] * target.coordinates(clean.at(clean.z))[:, :2], **CLOSE
-    )
+    torch.testing.assert_close(one_layer, factors[:, :2] * target.coordinates(clean.at(clean.z))[:, :2], **CLOSE)
 
 
 def test_the_last_token_and_the_whole_run_agree(model, target, prompts, clean):
@@ -118,9 +114,7 @@ def test_the_last_token_and_the_whole_run_agree(model, target, prompts, clean):
 
 
 def test_zero_is_scale_zero_and_scale_one_is_nothing(model, target, prompts, clean):
-    zero, scaled, same = (
-        th.rerun_last(model, clean, h) for h in (target.zero(), target.scale(0.0), target.scale(1.0))
-    )
+    zero, scaled, same = (th.rerun_last(model, clean, h) for h in (target.zero(), target.scale(0.0), target.scale(1.0)))
     assert torch.equal(zero.resid, scaled.resid)
     torch.testing.assert_close(th.logits(model, same), th.logits(model, clean), **CLOSE)
     assert not torch.allclose(th.logits(model, zero), th.logits(model, clean), atol=1e-2)
@@ -150,11 +144,7 @@ def test_random_channels_leave_the_channels_coordinates_alone(model, target, cle
     run = th.rerun_last(model, clean, control.zero())
     before, after = (target.coordinates(r.at(r.z))[:, :2] for r in (clean, run))
     torch.testing.assert_close(before, after, **CLOSE)
-    assert (
-        control.coordinates(run.at(run.z)).abs().max()
-        < 1e-4
-        < control.coordinates(clean.at(clean.z)).abs().max()
-    )
+    assert control.coordinates(run.at(run.z)).abs().max() < 1e-4 < control.coordinates(clean.at(clean.z)).abs().max()
 
 
 def test_random_channels_follow_their_seed(weights, target):

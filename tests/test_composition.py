@@ -162,9 +162,7 @@ def test_z_scores_have_mean_zero_and_sd_one_per_reader():
         assert known.mean().abs() < 1e-12
         assert known.std(correction=0).item() == pytest.approx(1)
         raw = scores[..., column]
-        assert torch.equal(
-            raw.nan_to_num(-1).flatten().argsort(), z[..., column].nan_to_num(-9).flatten().argsort()
-        )
+        assert torch.equal(raw.nan_to_num(-1).flatten().argsort(), z[..., column].nan_to_num(-9).flatten().argsort())
 
 
 # --- a channel that is there by construction ---
@@ -197,9 +195,7 @@ def test_component_scores_find_a_planted_channel_that_head_scores_miss():
         assert components.flatten().sort().values[-2] < 0.75 * components[3, 5]
         heads = th.head_scores(weights, "Q", [(1, 0)])[0, :, 0]
         head_ranks.append((heads > heads[3]).sum().item())
-    assert sum(rank == 0 for rank in head_ranks) <= 5, (
-        f"the head score should be blind to it: ranks {head_ranks}"
-    )
+    assert sum(rank == 0 for rank in head_ranks) <= 5, f"the head score should be blind to it: ranks {head_ranks}"
 
 
 # --- rotary offsets ---
@@ -208,9 +204,7 @@ def test_component_scores_find_a_planted_channel_that_head_scores_miss():
 def test_offset_zero_is_the_weights_themselves(model, weights):
     n = weights.d_head
     same = th.rotated_queries(weights, torch.ones(n), torch.zeros(n))
-    assert all(
-        torch.equal(getattr(same, name), getattr(weights, name)) for name in weights.__dataclass_fields__
-    )
+    assert all(torch.equal(getattr(same, name), getattr(weights, name)) for name in weights.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("name", ["tiny-neox", "tiny-llama"])
@@ -236,9 +230,7 @@ def test_value_composition_does_not_depend_on_the_offset(tiny):
     cos, sin = (a[0, 0] for a in reference.angles(model, torch.tensor([3])))
     turned = th.rotated_queries(weights, cos, sin)
     torch.testing.assert_close(th.head_scores(turned, "V"), th.head_scores(weights, "V"), equal_nan=True)
-    assert not torch.allclose(
-        th.head_scores(turned, "Q")[0, :, 4:], th.head_scores(weights, "Q")[0, :, 4:], rtol=1e-2
-    )
+    assert not torch.allclose(th.head_scores(turned, "Q")[0, :, 4:], th.head_scores(weights, "Q")[0, :, 4:], rtol=1e-2)
 
 
 # --- errors ---

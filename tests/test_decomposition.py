@@ -36,12 +36,8 @@ def test_read_and_write_are_orthonormal_and_values_decrease(weights):
 
 
 def test_pieces_sum_to_the_models_circuits(weights):
-    torch.testing.assert_close(
-        whole(th.decompose_ov(weights)), weights.W_V @ weights.W_O, rtol=1e-4, atol=1e-4
-    )
-    torch.testing.assert_close(
-        whole(th.decompose_qk(weights)), weights.W_Q @ weights.W_K.mT, rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(whole(th.decompose_ov(weights)), weights.W_V @ weights.W_O, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(whole(th.decompose_qk(weights)), weights.W_Q @ weights.W_K.mT, rtol=1e-4, atol=1e-4)
 
 
 def test_the_largest_entry_of_each_write_direction_is_positive(weights):

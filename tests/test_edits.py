@@ -125,9 +125,7 @@ def test_edits_are_undone_after_an_exception(model, weights, target, error):
     with pytest.raises(error):
         with th.edited(model, some_edits(weights, target)):
             changed = model.original_model.state_dict()
-            assert changed.keys() != before.keys() or any(
-                not torch.equal(changed[n], before[n]) for n in before
-            )
+            assert changed.keys() != before.keys() or any(not torch.equal(changed[n], before[n]) for n in before)
             raise error
 
 

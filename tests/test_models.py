@@ -86,9 +86,7 @@ def test_folding_keeps_probabilities_and_moves_weights(name, raw, loaded):
 @pytest.mark.parametrize("name", TINY)
 def test_result_is_that_of_transformer_lens_own_processing(name, loaded):
     model, tokenizer, folder = tiny.build(MODELS[name])
-    theirs = TransformerBridge.boot_transformers(
-        str(folder), hf_model=model, tokenizer=tokenizer, device="cpu"
-    )
+    theirs = TransformerBridge.boot_transformers(str(folder), hf_model=model, tokenizer=tokenizer, device="cpu")
     theirs.enable_compatibility_mode(disable_warnings=True)
     assert_same_bridge(loaded[name], theirs)
 
@@ -104,9 +102,7 @@ def test_llama_with_biases_is_left_to_transformer_lens(tmp_path):
     for saved in (model, tokenizer):
         saved.save_pretrained(tmp_path)
     before, after = load_model(tmp_path, fold=False), load_model(tmp_path)
-    torch.testing.assert_close(
-        logits(after).log_softmax(-1), logits(before).log_softmax(-1), rtol=0, atol=2e-5
-    )
+    torch.testing.assert_close(logits(after).log_softmax(-1), logits(before).log_softmax(-1), rtol=0, atol=2e-5)
     assert before.b_V.abs().max() > 0.1 and after.b_V.abs().max() == 0
 
 
@@ -185,9 +181,7 @@ def test_words_are_single_tokens(name, loaded):
         assert len(model.tokenizer.encode(word, add_special_tokens=False)) == 1, word
     assert model.to_string(model.to_single_token(" Ana")) == " Ana"
     assert model.tokenizer.bos_token_id != model.tokenizer.pad_token_id
-    assert (
-        model.to_tokens(" Ana", prepend_bos=True) == torch.tensor([[0, model.to_single_token(" Ana")]])
-    ).all()
+    assert (model.to_tokens(" Ana", prepend_bos=True) == torch.tensor([[0, model.to_single_token(" Ana")]])).all()
     assert model.to_str_tokens("Then, Ana went", prepend_bos=False) == ["Then", ",", " Ana", " went"]
 
 
@@ -277,9 +271,7 @@ def test_checkpoint_keys_as_the_hub_has_them_for_gpt2(tmp_path):
     weights = {k.removeprefix("transformer."): v for k, v in load_file(folder / "model.safetensors").items()}
     masks = {f"h.{layer}.attn.bias": torch.ones(1, 1, 8, 8) for layer in range(4)}
     save_file({**weights, **masks}, folder / "model.safetensors", metadata={"format": "pt"})
-    torch.testing.assert_close(
-        logits(load_model(folder, fold=False)), transformers_logits("tiny-gpt2", seed=7)
-    )
+    torch.testing.assert_close(logits(load_model(folder, fold=False)), transformers_logits("tiny-gpt2", seed=7))
 
 
 @pytest.mark.parametrize("name", HUB)
@@ -339,9 +331,7 @@ def test_code_of_a_checkpoint_is_never_run(checkpoints, tmp_path):
         load_model(folder)
 
 
-@pytest.mark.parametrize(
-    "damage", ["truncated", "garbage", "empty", "wrong shape", "missing weight", "bad tokenizer"]
-)
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "wrong shape", "missing weight", "bad tokenizer"])
 def test_damaged_checkpoint(damage, checkpoints, tmp_path):
     folder = shutil.copytree(checkpoints["tiny-llama"], tmp_path / "damaged")
     file = folder / "model.safetensors"
@@ -383,9 +373,7 @@ def test_directory_that_holds_no_model(tmp_path):
 def test_unknown_name(name, monkeypatch):
     if name == "":
         monkeypatch.setenv("TH_MODEL", name := "GPT2")
-    with pytest.raises(
-        ValueError, match="smollm2-135m, gpt2, pythia-160m, tiny-gpt2.*or a local directory"
-    ) as caught:
+    with pytest.raises(ValueError, match="smollm2-135m, gpt2, pythia-160m, tiny-gpt2.*or a local directory") as caught:
         load_model(name)
     assert str(name) in str(caught.value)
 
@@ -489,9 +477,7 @@ def test_default_model_is_what_transformer_lens_makes_of_it(default_model):
     with torch.no_grad():
         expected = model(default_model.to_tokens(TEXT)).logits.log_softmax(-1)
     torch.testing.assert_close(logits(default_model).log_softmax(-1), expected, rtol=0, atol=2e-4)
-    theirs = TransformerBridge.boot_transformers(
-        str(folder), hf_model=model, tokenizer=tokenizer, device="cpu"
-    )
+    theirs = TransformerBridge.boot_transformers(str(folder), hf_model=model, tokenizer=tokenizer, device="cpu")
     theirs.enable_compatibility_mode(disable_warnings=True)
     theirs.requires_grad_(False)
     assert_same_bridge(default_model, theirs)

@@ -1,4 +1,5 @@
 """Properties of the stored notebooks, read without running them."""
+
 import re
 import subprocess
 from pathlib import Path

@@ -52,9 +52,7 @@ def test_edges_can_be_read_at_another_position(model, weights, prompts, clean, n
     bad = th.run(model, ioi.corrupt(model, prompts, "ABC"), positions="all")
     changed_at = read_at if via == "q" else source
     layer, head = RECEIVER
-    _, patterns, outputs = th.patch_edges(
-        model, weights, clean, bad, RECEIVER, via, [SENDER], read_at, source
-    )
+    _, patterns, outputs = th.patch_edges(model, weights, clean, bad, RECEIVER, via, [SENDER], read_at, source)
     streams = dict.fromkeys("qkv", clean.resid[layer])
     streams[via] = clean.resid[layer] + sender_change(weights, clean, bad, SENDER, changed_at)
     pattern, z = reference.attention(model, weights, layer, *streams.values())
@@ -80,21 +78,15 @@ def test_chunks_do_not_matter(model, weights, prompts, clean, new, chunk):
 
 @pytest.mark.parametrize("via", ["q", "k", "v"])
 def test_a_senders_own_output_changes_nothing(model, weights, prompts, clean, via):
-    _, patterns, outputs = th.patch_edges(
-        model, weights, clean, clean, RECEIVER, via, source=prompts.positions["S2"]
-    )
+    _, patterns, outputs = th.patch_edges(model, weights, clean, clean, RECEIVER, via, source=prompts.positions["S2"])
     layer, head = RECEIVER
-    torch.testing.assert_close(
-        patterns, clean.at(clean.pattern, axis=3)[layer, :, head].expand_as(patterns), **CLOSE
-    )
+    torch.testing.assert_close(patterns, clean.at(clean.pattern, axis=3)[layer, :, head].expand_as(patterns), **CLOSE)
     torch.testing.assert_close(outputs, clean.at(clean.z)[layer, :, head].expand_as(outputs), **CLOSE)
 
 
 def test_attention_stays_a_causal_distribution(model, weights, prompts, clean, new):
     for via in "qkv":
-        _, patterns, _ = th.patch_edges(
-            model, weights, clean, new, RECEIVER, via, source=prompts.positions["S2"]
-        )
+        _, patterns, _ = th.patch_edges(model, weights, clean, new, RECEIVER, via, source=prompts.positions["S2"])
         torch.testing.assert_close(patterns.sum(-1), torch.ones(patterns.shape[:2]))
         after = torch.arange(patterns.shape[-1]) > prompts.end[:, None]
         assert (patterns[:, after] == 0).all()
@@ -202,9 +194,7 @@ def test_impossible_paths_are_refused(model, weights, corrupted, clean, new, ref
 
 
 def test_ablations_replace_with_what_they_say(prompts, clean, new):
-    assert (th.ablated(clean, None, "zero") == 0).all() and th.ablated(
-        clean, None, "zero"
-    ).shape == clean.z.shape
+    assert (th.ablated(clean, None, "zero") == 0).all() and th.ablated(clean, None, "zero").shape == clean.z.shape
     assert torch.equal(th.ablated(clean, new, "resample"), new.z)
     assert torch.equal(th.ablated(clean, new), new.z)
 

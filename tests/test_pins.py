@@ -1,4 +1,5 @@
 """pyproject.toml, constraints.txt and environment.yml must tell one story about versions."""
+
 import tomllib
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_conda_route_takes_the_same_versions():
     lines = environment_requirements()
     assert "-c constraints.txt" in lines
     (editable,) = [line for line in lines if line.startswith("-e ")]
-    assert set(editable[editable.index("[") + 1:-1].split(",")) == set(EXTRAS)
+    assert set(editable[editable.index("[") + 1 : -1].split(",")) == set(EXTRAS)
     plain = [Requirement(line) for line in lines if not line.startswith("-")]
     assert [one.name for one in plain][0] == "torch", "torch first, so that nothing else chooses its build"
     for one in plain:

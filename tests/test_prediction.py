@@ -41,7 +41,12 @@ def test_a_perfect_score_is_perfect_and_its_sign_does_not_matter_in_effects():
 def test_an_unrelated_score_stays_below_its_chance_bound_most_of_the_time():
     generator = torch.Generator().manual_seed(2)
     below = [
-        (p := predictive_power(torch.rand(60, 3, generator=generator), torch.rand(60, 3, generator=generator), 0.9, 60)).auroc.value < p.chance
+        (
+            p := predictive_power(
+                torch.rand(60, 3, generator=generator), torch.rand(60, 3, generator=generator), 0.9, 60
+            )
+        ).auroc.value
+        < p.chance
         for _ in range(20)
     ]
     assert sum(below) >= 15
@@ -49,7 +54,10 @@ def test_an_unrelated_score_stays_below_its_chance_bound_most_of_the_time():
 
 def test_one_strong_writer_is_not_much_evidence():
     """All positives in one writer: exchanging writers reaches the same AUROC often, so the bound is near 1."""
-    effects, scores = torch.zeros(30, 4), torch.rand(30, 1, generator=torch.Generator().manual_seed(3)).expand(30, 4).clone()
+    effects, scores = (
+        torch.zeros(30, 4),
+        torch.rand(30, 1, generator=torch.Generator().manual_seed(3)).expand(30, 4).clone(),
+    )
     effects[7] = 1
     scores[7] = 2
     power = predictive_power(scores, effects, 0.5)

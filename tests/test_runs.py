@@ -185,9 +185,7 @@ def test_hooks_on_the_last_token_equal_a_full_run(model, prompts, clean, point, 
 
 def test_several_hooks_on_the_last_token_equal_a_full_run(model, prompts, clean):
     points = [(1, "attn.hook_pattern"), (1, "hook_mlp_out"), (3, "attn.hook_q"), (2, "attn.hook_z")]
-    ours = th.rerun_last(
-        model, clean, [(f"blocks.{n}.{p}", lambda value, hook: change(value)) for n, p in points]
-    )
+    ours = th.rerun_last(model, clean, [(f"blocks.{n}.{p}", lambda value, hook: change(value)) for n, p in points])
     hooks = [(f"blocks.{n}.{p}", at_end_only(p, prompts.end)) for n, p in points]
     torch.testing.assert_close(th.logits(model, ours), own_logits(model, prompts, hooks), **CLOSE)
     with model.hooks(fwd_hooks=hooks):
@@ -251,9 +249,7 @@ def test_top1_is_the_most_likely_token(model, prompts, clean):
 def test_the_default_model_runs_equal_and_solves_the_task(default_model):
     prompts = ioi.generate(default_model, 6, seed=0)
     run = th.run(default_model, prompts)
-    torch.testing.assert_close(
-        th.logits(default_model, run), own_logits(default_model, prompts), rtol=1e-3, atol=2e-3
-    )
+    torch.testing.assert_close(th.logits(default_model, run), own_logits(default_model, prompts), rtol=1e-3, atol=2e-3)
     name = "blocks.17.attn.hook_z"
     ours = th.rerun_last(default_model, run, [(name, lambda value, hook: change(value))])
     theirs = own_logits(default_model, prompts, [(name, at_end_only(name, prompts.end))])

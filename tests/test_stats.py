@@ -154,9 +154,7 @@ def test_auroc_of_known_rankings():
 
 def test_precision_at_k_of_known_rankings():
     scores, positives = [0.9, 0.1, 0.8, 0.7], [True, True, False, True]
-    assert [stats.precision_at(scores, positives, k) for k in (1, 2, 3, 4)] == pytest.approx(
-        [1, 1 / 2, 2 / 3, 3 / 4]
-    )
+    assert [stats.precision_at(scores, positives, k) for k in (1, 2, 3, 4)] == pytest.approx([1, 1 / 2, 2 / 3, 3 / 4])
 
 
 @pytest.mark.parametrize("call, match", [

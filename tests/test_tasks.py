@@ -170,9 +170,7 @@ def test_select_takes_the_same_rows_of_everything(every, rows, expected):
     part = every.select(rows)
     assert part.text == tuple(every.text[i] for i in expected)
     assert torch.equal(part.tokens, every.tokens[expected])
-    assert torch.equal(part.answer, every.answer[expected]) and torch.equal(
-        part.distractor, every.distractor[expected]
-    )
+    assert torch.equal(part.answer, every.answer[expected]) and torch.equal(part.distractor, every.distractor[expected])
     assert all(torch.equal(part.positions[p], every.positions[p][expected]) for p in every.positions)
     assert part.table.IO.tolist() == every.table.IO.iloc[expected].tolist()
     assert part.table.index.tolist() == list(range(len(expected)))

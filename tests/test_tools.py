@@ -1,4 +1,5 @@
 """The build tools: what invalidates an executed notebook, and what a reader sees when set-up cannot work."""
+
 import importlib.util
 import os
 import subprocess
@@ -23,8 +24,13 @@ def load(name: str):
 @pytest.fixture
 def build(project, monkeypatch):
     module = load("build")
-    for name, path in {"ROOT": ".", "BUILD": "_build", "CACHES": "_build/.jupyter_cache",
-                       "REPORTS": "_build/reports", "RUNS": ".nbmake"}.items():
+    for name, path in {
+        "ROOT": ".",
+        "BUILD": "_build",
+        "CACHES": "_build/.jupyter_cache",
+        "REPORTS": "_build/reports",
+        "RUNS": ".nbmake",
+    }.items():
         monkeypatch.setattr(module, name, project / path)
     return module
 
@@ -32,8 +38,13 @@ def build(project, monkeypatch):
 @pytest.fixture
 def project(tmp_path):
     """The smallest checkout that has everything a key depends on."""
-    for name, text in {"th_utils/a.py": "A = 1\n", "th_utils/views/view.js": "let a;\n",
-                       "constraints.txt": "a==1\n", "book/index.md": "# A\n", "README.md": "#\n"}.items():
+    for name, text in {
+        "th_utils/a.py": "A = 1\n",
+        "th_utils/views/view.js": "let a;\n",
+        "constraints.txt": "a==1\n",
+        "book/index.md": "# A\n",
+        "README.md": "#\n",
+    }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "notebooks").mkdir()
@@ -166,8 +177,12 @@ def bootstrap(tmp_path, monkeypatch):
     module = load("bootstrap")
     for name in ("constraints.txt", "pyproject.toml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    for name, path in {"ROOT": ".", "VENV": ".venv", "STAMP": ".venv/talking-heads.json",
-                       "PIP_LOG": "_build/logs/pip.log"}.items():
+    for name, path in {
+        "ROOT": ".",
+        "VENV": ".venv",
+        "STAMP": ".venv/talking-heads.json",
+        "PIP_LOG": "_build/logs/pip.log",
+    }.items():
         monkeypatch.setattr(module, name, str(tmp_path / path))
     return module
 
@@ -208,11 +223,14 @@ def test_full_disk_is_refused_before_anything_is_made(bootstrap, monkeypatch):
     assert "GB free" in str(stop.value) and not os.path.exists(bootstrap.VENV)
 
 
-@pytest.mark.parametrize(("output", "line"), [
-    ("WARNING: Retrying ... NewConnectionError(...)\nERROR: No matching distribution", "cannot reach"),
-    ("ERROR: Could not install packages: [Errno 28] No space left on device", "no disk space"),
-    ("ERROR: first\nERROR: Cannot install a and b", "Cannot install a and b"),
-])
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("WARNING: Retrying ... NewConnectionError(...)\nERROR: No matching distribution", "cannot reach"),
+        ("ERROR: Could not install packages: [Errno 28] No space left on device", "no disk space"),
+        ("ERROR: first\nERROR: Cannot install a and b", "Cannot install a and b"),
+    ],
+)
 def test_pip_failure_is_explained(bootstrap, output, line):
     assert line in bootstrap.explain(output) and "\n" not in bootstrap.explain(output)
 

@@ -41,9 +41,7 @@ def test_shared_key_value_heads_are_repeated_in_order(tiny):
 def test_unfolded_weights_differ_and_keep_the_shapes():
     raw, folded = (th.head_weights(th.load_model("tiny-gpt2", fold=fold)) for fold in (False, True))
     assert raw.W_Q.shape == folded.W_Q.shape
-    assert not torch.allclose(raw.W_Q, folded.W_Q, atol=1e-2), (
-        "folding must multiply the norm's gain into W_Q"
-    )
+    assert not torch.allclose(raw.W_Q, folded.W_Q, atol=1e-2), "folding must multiply the norm's gain into W_Q"
 
 
 def test_weights_are_a_copy(model):

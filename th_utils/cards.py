@@ -102,6 +102,4 @@ def find_card(name: str | Path | None = None) -> ModelCard:
             d_head=config.get("head_dim") or d_model // n_heads,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelNotFound(
-            f"{path} does not describe a language model ({type(error).__name__}: {error})"
-        ) from error
+        raise ModelNotFound(f"{path} does not describe a language model ({type(error).__name__}: {error})") from error

@@ -125,7 +125,9 @@ def channel(weights: HeadWeights, ov: Decomposition, components: Sequence[Compon
     """
     parts = [tuple(int(i) for i in c) for c in components]
     if not parts or len(set(parts)) != len(parts) or any(len(c) != 3 for c in parts):
-        raise ValueError(f"components must be distinct (layer, head, component) triples, at least one, got {components}")
+        raise ValueError(
+            f"components must be distinct (layer, head, component) triples, at least one, got {components}"
+        )
     for layer, head, k in parts:
         check_head((layer, head), weights.n_layers, weights.n_heads)
         if not 0 <= k < weights.d_head:
@@ -146,7 +148,9 @@ def random_channel(weights: HeadWeights, like: Channel, seed: int = 0) -> Channe
         taken = [like.directions[j] for j in range(len(like)) if like.heads[j] == (layer, head)]
         taken += [rows[j] for j in range(i) if like.heads[j] == (layer, head)]
         if len(taken) >= weights.d_head:
-            raise ValueError(f"no room for a control: the channel has over half the dimensions of head {label((layer, head))}")
+            raise ValueError(
+                f"no room for a control: the channel has over half the dimensions of head {label((layer, head))}"
+            )
         mix = torch.randn(weights.d_head, generator=generator).to(weights.W_O)
         basis = torch.linalg.qr(weights.W_O[layer, head].T).Q
         avoid = torch.linalg.qr(torch.stack(taken, 1)).Q

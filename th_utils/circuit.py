@@ -101,8 +101,14 @@ class Circuit:
 
 
 def find_circuit(
-    model, weights: HeadWeights, prompts: Prompts | None = None, clean: Run | None = None, new: Run | None = None,
-    thresholds: Thresholds = Thresholds(), n: int = 96, seed: int = 0,
+    model,
+    weights: HeadWeights,
+    prompts: Prompts | None = None,
+    clean: Run | None = None,
+    new: Run | None = None,
+    thresholds: Thresholds | None = None,
+    n: int = 96,
+    seed: int = 0,
 ) -> Circuit:
     """Find name movers, S-inhibition heads and the others on IOI prompts, by `thresholds`.
 
@@ -111,6 +117,7 @@ def find_circuit(
     """
     if prompts is None:
         prompts = ioi.generate(model, n, seed)
+    thresholds = thresholds or Thresholds()
     clean = run(model, prompts, "all") if clean is None else clean
     new = run(model, ioi.corrupt(model, prompts, "ABC", seed + 1), "all") if new is None else new
     table = head_table(model, weights, clean, prompts)

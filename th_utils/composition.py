@@ -101,9 +101,12 @@ def head_scores(
 
 
 def component_to_component(
-    ov: Decomposition, reader: Decomposition, writer_component: tuple[int, int, int], side: Literal["read", "write"] = "read"
+    ov: Decomposition,
+    reader: Decomposition,
+    writer_component: tuple[int, int, int],
+    side: Literal["read", "write"] = "read",
 ) -> Float[Tensor, "layers heads components"]:
-    """|cosine| between what one component writes and every component of every reader (both sides decomposed).
+    """Absolute cosine between what one component writes and every component of every reader (both sides decomposed).
 
     `side="read"` compares with the reader's left vectors (V composition, or the query side of a QK circuit),
     `side="write"` with its right vectors (the key side).
@@ -127,8 +130,13 @@ def random_baseline(weights: HeadWeights, mode: Mode) -> tuple[float, Float[Tens
 
 
 def rotated_null(
-    weights: HeadWeights, ov: Decomposition, mode: Mode, writer: tuple[int, int], reader: tuple[int, int],
-    n: int = 1000, seed: int = 0,
+    weights: HeadWeights,
+    ov: Decomposition,
+    mode: Mode,
+    writer: tuple[int, int],
+    reader: tuple[int, int],
+    n: int = 1000,
+    seed: int = 0,
 ) -> Float[Tensor, " n"]:
     """Scores of random unit directions *inside the writer's own write space* into one reader.
 

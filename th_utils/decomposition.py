@@ -37,7 +37,9 @@ class Decomposition:
 def decompose_product(
     left: Float[Tensor, "*heads d_in rank"], right: Float[Tensor, "*heads rank d_out"]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin SVD of `left @ right` for all heads at once: (read [*, k, d_in], singular values [*, k], write [*, k, d_out]).
+    """Thin SVD of `left @ right` for all heads at once.
+
+    Returns (read `[..., k, d_in]`, singular values `[..., k]`, write `[..., k, d_out]`).
 
     With `left = Q₁R₁` and `rightᵀ = Q₂R₂` the product is `Q₁ (R₁R₂ᵀ) Q₂ᵀ`, so only the rank × rank core needs an SVD.
     Exact to float error. Raises `ValueError` when the shapes do not multiply.

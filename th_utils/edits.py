@@ -77,7 +77,9 @@ def scale_reading(
     # An SVD, not QR: for repeated directions QR would make up further ones.
     basis, size, _ = torch.linalg.svd(directions.T, full_matrices=False)
     basis = basis[:, size > 1e-5 * size.max()]
-    return Edit(f"{label(reader)} reads ×{factor:g}", reader, "W_Q", (factor - 1) * basis, basis.T @ weights.W_Q[reader])
+    return Edit(
+        f"{label(reader)} reads ×{factor:g}", reader, "W_Q", (factor - 1) * basis, basis.T @ weights.W_Q[reader]
+    )
 
 
 @contextmanager
@@ -117,8 +119,8 @@ def _checked_view(model, edit: Edit) -> Tensor:
         raise ValueError(f"edit {edit.name!r} names {edit.matrix} of {layer}.{head}, which this model does not have")
     if edit.matrix in ("W_K", "W_V") and bridge.kv_groups(model) > 1:
         raise ValueError(
-            f"edit {edit.name!r} changes {edit.matrix}, which {bridge.kv_groups(model)} query heads share in this model: "
-            "edit W_Q or W_O instead"
+            f"edit {edit.name!r} changes {edit.matrix}, which {bridge.kv_groups(model)} query heads share in this "
+            "model: edit W_Q or W_O instead"
         )
     view = bridge.head_matrix(model, layer, edit.matrix)[head]
     rows, cols = view.shape

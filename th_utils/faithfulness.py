@@ -49,8 +49,7 @@ def keep_heads(
     mask = heads if isinstance(heads, Tensor) else head_mask(heads, n_layers, n_heads)
     if mask.shape[-2:] != (n_layers, n_heads) or mask.ndim > 3 or mask.ndim == 3 and len(mask) != batch:
         raise ValueError(
-            f"mask must be [{n_layers}, {n_heads}] or [{batch}, {n_layers}, {n_heads}], "
-            f"got {tuple(mask.shape)}"
+            f"mask must be [{n_layers}, {n_heads}] or [{batch}, {n_layers}, {n_heads}], got {tuple(mask.shape)}"
         )
     # [batch or 1, layers, 1, heads, 1], to stand beside z [batch, pos, heads, d_head] of each layer
     mask = mask.reshape(-1, n_layers, 1, n_heads, 1).to(replacement.device)

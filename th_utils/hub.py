@@ -71,8 +71,7 @@ def check_folder(folder: Path) -> Path:
         pickled = has("*.bin", "*.pt", "*.pth", "*.ckpt")
         never = " Its pickled weights are never read, because unpickling can run any code." if pickled else ""
         raise ModelNotFound(
-            f"{folder} has no *.safetensors weights.{never} Save the model with save_pretrained(), which "
-            f"writes them."
+            f"{folder} has no *.safetensors weights.{never} Save the model with save_pretrained(), which writes them."
         )
     if not (has("tokenizer.json", "tokenizer.model") or (has("vocab.json") and has("merges.txt"))):
         raise ModelNotFound(

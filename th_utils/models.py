@@ -148,9 +148,7 @@ def _check_device(device: str | torch.device | None) -> torch.device:
         chosen = torch.device("cpu" if device is None else device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch's two ways to say "no such device here"
-        raise ValueError(
-            f"device {device!r} cannot be used here ({error}); leave it out for the CPU"
-        ) from error
+        raise ValueError(f"device {device!r} cannot be used here ({error}); leave it out for the CPU") from error
     return chosen
 
 
@@ -172,9 +170,7 @@ def _fold_llama(model: PreTrainedModel) -> bool:
             attention, mlp = block.self_attn, block.mlp
             _fold_gain(block.input_layernorm, attention.q_proj, attention.k_proj, attention.v_proj)
             _fold_gain(block.post_attention_layernorm, mlp.gate_proj, mlp.up_proj)
-        unembedding = (
-            model.lm_head.weight * model.model.norm.weight
-        )  # a new tensor, no longer the embedding's
+        unembedding = model.lm_head.weight * model.model.norm.weight  # a new tensor, no longer the embedding's
         unembedding -= unembedding.mean(0)  # centred over the vocabulary: one constant off all logits
         model.lm_head.weight = Parameter(unembedding, requires_grad=False)
         model.model.norm.weight.fill_(1.0)
@@ -194,9 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     import argparse
     import sys
 
-    parser = argparse.ArgumentParser(
-        "python -m th_utils.models", description="List or fetch the known models."
-    )
+    parser = argparse.ArgumentParser("python -m th_utils.models", description="List or fetch the known models.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the known models")
     commands.add_parser("fetch", help="fetch one and print its folder").add_argument("name", nargs="?")

@@ -106,7 +106,8 @@ def patch_edges(
     Exact: the sender's change is added to the receiver's own normalised-and-projected input, nothing else reacts.
 
     Returns (senders, patterns `[senders, batch, seq]`, outputs z `[senders, batch, d_head]`); compare them with the
-    clean rows `clean.at(clean.pattern, read_at, axis=3)[layer, :, head]` and `clean.at(clean.z, read_at)[layer, :, head]`.
+    clean rows `clean.at(clean.pattern, read_at, axis=3)[layer, :, head]` and
+    `clean.at(clean.z, read_at)[layer, :, head]`.
     Raises `ValueError` for an unknown `via`, a missing `source`, a sender that is not earlier, or runs that keep END
     only where other positions are needed.
     """

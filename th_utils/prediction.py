@@ -42,14 +42,21 @@ def standing(scores: Tensor, head: tuple[int, int], reader: int = 0) -> Standing
     column = scores[..., reader]
     values = column[tuple(head)]
     if not torch.isfinite(values).all():
-        raise ValueError(f"no score for writer {tuple(head)}: it is not in an earlier layer than reader number {reader}")
+        raise ValueError(
+            f"no score for writer {tuple(head)}: it is not in an earlier layer than reader number {reader}"
+        )
     score = values.max()
     part = (*head, int(values.argmax())) if values.ndim else tuple(head)
     others = column[torch.isfinite(column)]
     sd = others.std(correction=0).clamp_min(torch.finfo(others.dtype).tiny)
     rank = int((others > score).sum()) + 1
     return Standing(
-        part, float(score), rank, others.numel(), float((score - others.mean()) / sd), rank <= max(1, others.numel() // 1000)
+        part,
+        float(score),
+        rank,
+        others.numel(),
+        float((score - others.mean()) / sd),
+        rank <= max(1, others.numel() // 1000),
     )
 
 
@@ -69,15 +76,19 @@ class Power:
 
 
 def predictive_power(
-    scores: Tensor, effects: Tensor, threshold: float,
-    n_resamples: int = 300, seed: int = 0,
+    scores: Tensor,
+    effects: Tensor,
+    threshold: float,
+    n_resamples: int = 200,
+    seed: int = 0,
 ) -> Power | None:
     """Rank correlation of `scores` with |effects|, and how well they find the pairs with |effect| above `threshold`.
 
     Precision is taken at k = the number of such pairs, so that 1 is possible; chance is positives / pairs. One strong
     writer is strong for several readers, so pairs are not independent: the bootstrap draws *writers*, and the control
     exchanges writers as a whole. Pairs with NaN on either side are left out. None when no pair, or every pair,
-    is above the threshold: there is nothing to rank. `scores`, `effects`: [*writers, readers]. Raises `ValueError` for unequal shapes.
+    is above the threshold: there is nothing to rank. `scores`, `effects`: `[..., readers]`, one shape.
+    Raises `ValueError` for unequal shapes.
     """
     if scores.shape != effects.shape:
         raise ValueError(f"scores {tuple(scores.shape)} and effects {tuple(effects.shape)} must have one shape")

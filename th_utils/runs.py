@@ -112,14 +112,13 @@ class _Layers:
 
 
 @torch.no_grad()
-def run(
-    model, prompts: Prompts, positions: str = "end", hooks: Sequence[Hook] = (), batch_size: int = 64
-) -> Run:
+def run(model, prompts: Prompts, positions: str = "end", hooks: Sequence[Hook] = (), batch_size: int = 64) -> Run:
     """One pass over whole prompts, keeping what later computations need (see `Run`).
 
     `positions="end"` stores the last position of each prompt, "all" every position (about
     `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time;
-    their second argument has the batch's prompts as `.rows`. Nothing is unembedded: use `logits(model, run)`. Raises `ValueError` for no prompts, other values of `positions` or unknown hook points.
+    their second argument has the batch's prompts as `.rows`. Nothing is unembedded: use `logits(model, run)`.
+    Raises `ValueError` for no prompts, other values of `positions` or unknown hook points.
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")

@@ -67,7 +67,9 @@ def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: i
     """Percentile bootstrap of `statistic(*samples)`, resampling the samples together (paired by position)."""
     arrays = [_values(s) for s in samples]
     if len({a.size for a in arrays}) != 1:
-        raise ValueError(f"samples must have equal lengths (they are resampled together), got {[a.size for a in arrays]}")
+        raise ValueError(
+            f"samples must have equal lengths (they are resampled together), got {[a.size for a in arrays]}"
+        )
     rng = np.random.default_rng(seed)
     draws = rng.integers(arrays[0].size, size=(n_resamples, arrays[0].size))
     values = [statistic(*(a[d] for a in arrays)) for d in draws]

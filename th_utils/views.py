@@ -25,7 +25,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#8a8a8a"
 STYLE = {
     "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "figure.dpi": 110, "font.family": "DejaVu Sans",
+    "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "figure.dpi": 110,
+    "font.family": "DejaVu Sans",
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ class View:
         data = base64.b64encode(self.png).decode()
         alt = html.escape(self.alt, quote=True)
         return {
-            "text/html": f'<img class="th-figure" style="max-width:100%" alt="{alt}" src="data:image/png;base64,{data}">',
+            "text/html": f'<img style="max-width:100%" alt="{alt}" src="data:image/png;base64,{data}">',
             "image/png": data,
             "text/plain": f"Figure: {self.alt}",
         }
@@ -94,12 +95,12 @@ def heads(names: Sequence[tuple[int, ...]]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "none"
 
 
-def _new(width: float, height: float, columns: int = 1, share=True):
+def _new(width: float, height: float, columns: int = 1, rows: int = 1):
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(1, columns, sharey=share, squeeze=False)[0]
-    return figure, list(axes)
+        axes = figure.subplots(rows, columns, sharey="row", squeeze=False)
+    return figure, list(axes.flat)
 
 
 def _finish(figure: Figure, title: str, alt: str) -> View:
@@ -127,28 +128,40 @@ def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int,
     else:
         norm, cmap = Normalize(min(low, 0), max(high, 0)), "Blues" if high > 0 else "Blues_r"
     layers, n_heads = next(iter(panels.values())).shape
-    figure, axes = _new(8.5, (0.9 + 0.19 * n_heads) * len(panels) + 0.6)
-    figure.clear()
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    figure, axes = _new(8.5, (0.9 + 0.19 * n_heads) * len(panels) + 0.6, rows=len(panels))
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):
         image = axis.imshow(panel.T, aspect="auto", norm=norm, cmap=cmap, interpolation="nearest")
         axis.set(title=name, ylabel="head", yticks=range(0, n_heads, 2))
         axis.set_xticks(range(0, layers, 5 if layers > 12 else 1))
         for i, (layer, head) in enumerate(marks):
-            axis.add_patch(matplotlib.patches.Rectangle((layer - 0.5, head - 0.5), 1, 1, fill=False, ec="black", lw=1.6))
+            axis.add_patch(
+                matplotlib.patches.Rectangle((layer - 0.5, head - 0.5), 1, 1, fill=False, ec="black", lw=1.6)
+            )
             side = -1 if layer > layers / 2 else 1
-            axis.annotate(label((layer, head)), (layer, head), (side * (10 + 4 * (i % 3)), 0), textcoords="offset points",
-                          ha="right" if side < 0 else "left", va="center", fontsize=8)  # fmt: skip
+            axis.annotate(
+                label((layer, head)),
+                (layer, head),
+                (side * (10 + 4 * (i % 3)), 0),
+                textcoords="offset points",
+                ha="right" if side < 0 else "left",
+                va="center",
+                fontsize=8,
+            )
     axes[-1].set_xlabel("layer")
     figure.colorbar(image, ax=list(axes), label=unit, shrink=0.9)
     return _finish(figure, title, alt)
 
 
 def bars(
-    values: Mapping[str, object], title: str, alt: str, unit: str, baseline: float | None = None,
-    baseline_name: str = "", highlight: Sequence[str] = (),
+    values: Mapping[str, object],
+    title: str,
+    alt: str,
+    unit: str,
+    baseline: float | None = None,
+    baseline_name: str = "",
+    highlight: Sequence[str] = (),
 ) -> View:
-    """Horizontal bars with intervals: numbers or `stats.Estimate`s by name, drawn from top to bottom.
+    """Horizontal bars with intervals: numbers or `stats.Estimate` by name, drawn from top to bottom.
 
     `baseline` draws a dashed line (chance, no effect) named by `baseline_name`.
     """  # fmt: skip
@@ -170,9 +183,15 @@ def bars(
 
 
 def lines(
-    x, series: Mapping[str, object], title: str, alt: str, xlabel: str, ylabel: str, marks: Mapping[str, float] | None = None
+    x,
+    series: Mapping[str, object],
+    title: str,
+    alt: str,
+    xlabel: str,
+    ylabel: str,
+    marks: Mapping[str, float] | None = None,
 ) -> View:
-    """Curves with bands. Each series is a list of numbers or of `stats.Estimate`s over `x`; `marks` are vertical lines.
+    """Curves with bands. Each series is a list of numbers or of `stats.Estimate` over `x`; `marks` are vertical lines.
 
     A mapping of mappings draws one panel per outer name, with the same axes.
     """
@@ -186,7 +205,9 @@ def lines(
                 axis.fill_between(x, [v.low for v in values], [v.high for v in values], color=COLOURS[i % 7], alpha=0.2)
         for name, at in (marks or {}).items():
             axis.axvline(at, color=GREY, ls="--", lw=1)
-            axis.annotate(name, (at, 1), xycoords=("data", "axes fraction"), fontsize=8, color=GREY, ha="center", va="bottom")
+            axis.annotate(
+                name, (at, 1), xycoords=("data", "axes fraction"), fontsize=8, color=GREY, ha="center", va="bottom"
+            )
         axis.axhline(0, color="black", lw=0.6)
         axis.set(xlabel=xlabel, title=panel)
     axes[0].set_ylabel(ylabel)
@@ -195,12 +216,17 @@ def lines(
 
 
 def strip(
-    groups: Mapping[str, object], title: str, alt: str, unit: str, band: tuple[float, float] | None = None,
-    labels: Mapping[str, Sequence[str]] | None = None, n_labels: int = 2,
+    groups: Mapping[str, object],
+    title: str,
+    alt: str,
+    unit: str,
+    band: tuple[float, float] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
+    n_labels: int = 2,
 ) -> View:
     """One row of dots per group (for instance the components of a head), with the null's range shaded.
 
-    `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest outside the band are written.
+    `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest outside it are written.
     """
     figure, (axis,) = _new(8, 1.0 + 0.42 * len(groups))
     rng = np.random.default_rng(0)
@@ -219,12 +245,19 @@ def strip(
 
 
 def scatter(
-    groups: Mapping[str, tuple], title: str, alt: str, xlabel: str, ylabel: str, names: Mapping[str, tuple[float, float]] | None = None
+    groups: Mapping[str, tuple],
+    title: str,
+    alt: str,
+    xlabel: str,
+    ylabel: str,
+    names: Mapping[str, tuple[float, float]] | None = None,
 ) -> View:
     """Points by group, each `(x, y)`; colour and marker differ between groups; `names` writes words at points."""
     figure, (axis,) = _new(6.5, 4.4)
     for i, (name, (x, y)) in enumerate(groups.items()):
-        axis.scatter(_array(x), _array(y), s=18, color=COLOURS[i % 7], marker=MARKERS[i % 7], alpha=0.7, lw=0, label=name)
+        axis.scatter(
+            _array(x), _array(y), s=18, color=COLOURS[i % 7], marker=MARKERS[i % 7], alpha=0.7, lw=0, label=name
+        )
     for name, at in (names or {}).items():
         axis.annotate(name, at, (5, 4), textcoords="offset points", fontsize=8)
     axis.axhline(0, color="black", lw=0.6)
@@ -252,8 +285,8 @@ def attention(tokens: Sequence[str], rows: Mapping[str, object], title: str, alt
 def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tuple], title: str, alt: str) -> View:
     """The circuit as a graph: one column per role, one node per head, edges `(sender, receiver, strength)`.
 
-    Line width grows with |strength|; blue edges help the answer, orange ones work against it. A head that is to
-    appear in several columns, or a node that is no head (a string such as "logits"), is allowed.
+    Line width grows with the absolute strength; blue edges help the answer, orange ones work against it. A node
+    may also be a string such as "logits".
     """
     figure, (axis,) = _new(9, 1.2 + 0.55 * max(len(nodes) for nodes in columns.values()))
     places = {}

@@ -37,7 +37,9 @@ class HeadWeights:
         layers, heads, d_model, d_head = self.W_Q.shape
         for name in ("W_K", "W_V"):
             if getattr(self, name).shape != self.W_Q.shape:
-                raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)}, expected {tuple(self.W_Q.shape)}")
+                raise ValueError(
+                    f"{name} has shape {tuple(getattr(self, name).shape)}, expected {tuple(self.W_Q.shape)}"
+                )
         if self.W_O.shape != (layers, heads, d_head, d_model):
             raise ValueError(f"W_O has shape {tuple(self.W_O.shape)}, expected {(layers, heads, d_head, d_model)}")
         for name in ("b_Q", "b_K", "b_V"):

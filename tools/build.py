@@ -4,6 +4,7 @@ A notebook is executed once per key. The key is what its outputs depend on: the 
 versions, the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes
 what has no match in the cache, so book and tests share one run; Sphinx only reads it. Prose is in no key.
 """
+
 import hashlib
 import os
 import shutil
@@ -63,8 +64,13 @@ def run_environment(model: str) -> dict[str, str]:
     """One thread per process: numbers do not depend on the core count, and parallel runs do not fight."""
     env = {name: value for name, value in os.environ.items() if value or not name.startswith("TH_")}
     env |= {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    env |= {"TH_MODEL": model, "TOKENIZERS_PARALLELISM": "false", "JUPYTER_PREFER_ENV_PATH": "1",
-            "IPYTHONDIR": str(BUILD / ".ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env |= {
+        "TH_MODEL": model,
+        "TOKENIZERS_PARALLELISM": "false",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "IPYTHONDIR": str(BUILD / ".ipython"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
     if model == DEFAULT_MODEL or model in TINY_MODELS:
         env["HF_HUB_OFFLINE"] = "1"  # these need no hub, and must be seen to need none
     return env
@@ -140,9 +146,20 @@ def execute(model: str) -> None:
     for name in pending:
         nbformat.write(sources[name], folder / name)
     report = REPORTS / f"notebooks-{folder.parent.name}.xml"
-    options = ["--nbmake", "--overwrite", f"--nbmake-timeout={CELL_TIMEOUT}", f"--rootdir={folder}",
-               "-o", "addopts=", "-n", str(min(jobs(), len(pending))), "--dist=worksteal", "-q",
-               "--durations=0", "--durations-min=1"]
+    options = [
+        "--nbmake",
+        "--overwrite",
+        f"--nbmake-timeout={CELL_TIMEOUT}",
+        f"--rootdir={folder}",
+        "-o",
+        "addopts=",
+        "-n",
+        str(min(jobs(), len(pending))),
+        "--dist=worksteal",
+        "-q",
+        "--durations=0",
+        "--durations-min=1",
+    ]
     passed = pytest(options + [str(folder / name) for name in pending], report, run_environment(model))
     for case in ElementTree.parse(report).iter("testcase") if report.is_file() else ():
         name = Path(case.get("name", "")).name
@@ -153,12 +170,15 @@ def execute(model: str) -> None:
         for cell, result in zip(sources[name].cells, executed.cells, strict=True):
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = result.outputs, result.execution_count
-        sources[name].metadata |= {key: value for key, value in executed.metadata.items()
-                                   if key in ("widgets", "language_info")}
+        sources[name].metadata |= {
+            key: value for key, value in executed.metadata.items() if key in ("widgets", "language_info")
+        }
         seconds = float(case.get("time", "nan"))
         cache.cache_notebook_bundle(
             CacheBundleIn(sources[name], str(ROOT / "notebooks" / name), data={"execution_seconds": seconds}),
-            check_validity=False, overwrite=True)
+            check_validity=False,
+            overwrite=True,
+        )
     if not passed:
         raise Failed(f"a notebook failed on {model}")
     shutil.rmtree(folder.parent)
@@ -169,8 +189,13 @@ def fetch(model: str) -> None:
     """Bring the weights; the last line that the module prints is their path, or the reason it has none."""
     if model in TINY_MODELS:
         return
-    result = subprocess.run([sys.executable, "-m", "th_utils.models", "fetch"], cwd=ROOT, text=True,
-                            env=run_environment(model), capture_output=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "th_utils.models", "fetch"],
+        cwd=ROOT,
+        text=True,
+        env=run_environment(model),
+        capture_output=True,
+    )
     lines = (result.stdout if result.returncode == 0 else result.stderr or result.stdout).strip().splitlines()
     if result.returncode:
         raise Failed(lines[-1] if lines else f"fetching {model} failed")
@@ -205,8 +230,9 @@ def build_book(model: str) -> None:
     derived.write_text(yaml.safe_dump(config), encoding="utf8")
     jupyter_book = "from jupyter_book.cli.main import main; main()"  # there is no python -m jupyter_book
     command = [sys.executable, "-c", jupyter_book, "build", str(ROOT), "--config", str(derived)]
-    result = subprocess.run([*command, "-W", "--keep-going", "-q"], cwd=ROOT, env=run_environment(model),
-                            stdout=subprocess.PIPE, text=True)
+    result = subprocess.run(
+        [*command, "-W", "--keep-going", "-q"], cwd=ROOT, env=run_environment(model), stdout=subprocess.PIPE, text=True
+    )
     if result.returncode:
         print(result.stdout)
         raise Failed("Jupyter Book stopped with the warnings or errors above")

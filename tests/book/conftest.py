@@ -1,4 +1,5 @@
 """What the checks of the rendered book share."""
+
 import os
 
 import pytest
@@ -24,8 +25,11 @@ def built_book():
 def soups() -> dict[str, BeautifulSoup]:
     """Every page of the table of contents that exists, parsed once."""
     found = {page: HTML / f"{page}.html" for page in toc_pages()}
-    return {page: BeautifulSoup(path.read_text(encoding="utf8"), "html.parser")
-            for page, path in found.items() if path.is_file()}
+    return {
+        page: BeautifulSoup(path.read_text(encoding="utf8"), "html.parser")
+        for page, path in found.items()
+        if path.is_file()
+    }
 
 
 @pytest.fixture

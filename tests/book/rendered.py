@@ -1,4 +1,5 @@
 """Where the rendered book is, and its pages by the table of contents."""
+
 from pathlib import Path
 
 import yaml

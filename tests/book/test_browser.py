@@ -1,4 +1,5 @@
 """Every page of the book in a real browser with the network cut: no kernel, no connection."""
+
 import os
 import shutil
 import threading
@@ -10,8 +11,14 @@ from playwright.sync_api import sync_playwright
 from rendered import HTML
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PHONE = {"width": 390, "height": 844}
 
 

@@ -1,4 +1,5 @@
 """Properties of the rendered pages, read from the HTML."""
+
 import posixpath
 import re
 from collections import Counter
@@ -9,16 +10,25 @@ from rendered import HTML, ROOT
 
 EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
 CSS_EXTERNAL = re.compile(r"""(url\(\s*['"]?|@import\s+['"])(https?:)?//""", re.IGNORECASE)
-LOADING = {"script": ("src",), "img": ("src", "srcset"), "iframe": ("src",), "source": ("src", "srcset"),
-           "video": ("src", "poster"), "audio": ("src",), "embed": ("src",), "object": ("data",)}
+LOADING = {
+    "script": ("src",),
+    "img": ("src", "srcset"),
+    "iframe": ("src",),
+    "source": ("src", "srcset"),
+    "video": ("src", "poster"),
+    "audio": ("src",),
+    "embed": ("src",),
+    "object": ("data",),
+}
 LOADING_RELS = {"stylesheet", "preload", "prefetch", "icon", "preconnect", "dns-prefetch", "modulepreload"}
 PROGRESS = re.compile(r"\d%\|| it/s[\],]|s/it[\],]|\r")
 
 
 def loaded(soup: BeautifulSoup) -> list[str]:
     """Every address that a browser fetches by itself when it opens the page."""
-    found = [tag[name] for kind, names in LOADING.items() for tag in soup.find_all(kind)
-             for name in names if tag.get(name)]
+    found = [
+        tag[name] for kind, names in LOADING.items() for tag in soup.find_all(kind) for name in names if tag.get(name)
+    ]
     links = soup.find_all("link", href=True)
     return found + [tag["href"] for tag in links if LOADING_RELS & set(tag.get("rel", []))]
 

@@ -64,8 +64,8 @@ def generate(
     """`n` IOI prompts, spread evenly over templates and orders, with random distinct names, places and objects.
 
     `templates` are indices into `TEMPLATES`. Names, places and objects left to None are the built-in lists filtered to
-    single tokens of the model's tokenizer; given lists must consist of single tokens. `table` holds template, order, IO,
-    S, place, object. The same seed gives the same prompts with any model that keeps the same words.
+    single tokens of the model's tokenizer; given lists must consist of single tokens. `table` holds template, order,
+    IO, S, place, object. The same seed gives the same prompts with any model that keeps the same words.
 
     Raises `ValueError` for n < 1, unknown templates or orders, fewer than two names, or words that are not one token.
     """

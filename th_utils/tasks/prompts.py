@@ -34,7 +34,9 @@ class Prompts:
             raise ValueError(f"positions must hold END (the last prompt token), got {sorted(self.positions)}")
         for name, values in [*self.positions.items(), ("answer", self.answer), ("distractor", self.distractor)]:
             if values.shape != (len(self.text),):
-                raise ValueError(f"{name} has shape {tuple(values.shape)}, expected ({len(self.text)},): one per prompt")
+                raise ValueError(
+                    f"{name} has shape {tuple(values.shape)}, expected ({len(self.text)},): one per prompt"
+                )
         if len(self.tokens) != len(self.text) or len(self.table) != len(self.text):
             raise ValueError(f"{len(self.tokens)} token rows, {len(self.table)} table rows, {len(self.text)} texts")
 
@@ -58,7 +60,9 @@ class Prompts:
             # Copied: what pandas hands out is read-only, which torch warns about.
             chosen = rows.cpu() if isinstance(rows, Tensor) else torch.tensor(np.array(rows))
             if chosen.dtype == torch.bool and chosen.shape != index.shape:
-                raise ValueError(f"a mask needs one entry for each of the {len(self)} prompts, got {tuple(chosen.shape)}")
+                raise ValueError(
+                    f"a mask needs one entry for each of the {len(self)} prompts, got {tuple(chosen.shape)}"
+                )
             index = index[chosen if chosen.numel() else []]
         return replace(
             self,
