@@ -96,14 +96,15 @@ def predictive_power(
     usable = (np.isfinite(x) & np.isfinite(y)).any(1)
     x, y = x[usable], y[usable]
 
-    def measures(rows_x: np.ndarray, rows_y: np.ndarray) -> list[float]:
+    def measures(rows_x: np.ndarray, rows_y: np.ndarray, all_three: bool = True) -> list[float]:
         pairs = np.isfinite(rows_x) & np.isfinite(rows_y)
         a, b = rows_x[pairs], rows_y[pairs]
         positive = b > threshold
         k = int(positive.sum())
         if k in (0, a.size) or np.ptp(a) == 0:
             return [np.nan] * 3
-        return [stats.rank_correlation(a, b), stats.auroc(a, positive), stats.precision_at(a, positive, k)]
+        auroc = stats.auroc(a, positive)
+        return [stats.rank_correlation(a, b), auroc, stats.precision_at(a, positive, k)] if all_three else [np.nan, auroc]
 
     values = measures(x, y)
     if np.isnan(values).any():
@@ -111,7 +112,8 @@ def predictive_power(
     rng = np.random.default_rng(seed)
     draws = [rng.integers(len(x), size=len(x)) for _ in range(n_resamples)]
     low, high = np.nanquantile([measures(x[d], y[d]) for d in draws], [0.025, 0.975], axis=0)
-    exchanged = [measures(x[rng.permutation(len(x))], y)[1] for _ in range(n_resamples)]
+    exchanged = [measures(x[rng.permutation(len(x))], y, False)[1] for _ in range(n_resamples)]
     estimates = [stats.Estimate(*map(float, triple)) for triple in zip(values, low, high, strict=True)]
     both = np.isfinite(x) & np.isfinite(y)
-    return Power(*estimates, float(np.nanquantile(exchanged, 0.95)), int((y[both] > threshold).sum()), int(both.sum()))
+    chance = float(np.nanquantile(exchanged, 0.95))
+    return Power(*estimates, chance, int((y[both] > threshold).sum()), int(both.sum()))
