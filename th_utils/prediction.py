@@ -104,7 +104,9 @@ def predictive_power(
         if k in (0, a.size) or np.ptp(a) == 0:
             return [np.nan] * 3
         auroc = stats.auroc(a, positive)
-        return [stats.rank_correlation(a, b), auroc, stats.precision_at(a, positive, k)] if all_three else [np.nan, auroc]
+        return (
+            [stats.rank_correlation(a, b), auroc, stats.precision_at(a, positive, k)] if all_three else [np.nan, auroc]
+        )
 
     values = measures(x, y)
     if np.isnan(values).any():
