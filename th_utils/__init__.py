@@ -30,6 +30,7 @@ _HOMES = {
     "prediction": ("predictive_power", "standing"),
     "stats": ("Estimate",),
     "views": ("View", "say"),
+    "widgets": (),
 }  # fmt: skip
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = (*_HOMES, "bridge")

@@ -66,6 +66,7 @@ def run_environment(model: str) -> dict[str, str]:
     env |= {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     env |= {
         "TH_MODEL": model,
+        "TH_STATIC": "1",  # pictures instead of widgets: see th_utils/widgets.py
         "TOKENIZERS_PARALLELISM": "false",
         "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": str(BUILD / ".ipython"),

@@ -1,0 +1,69 @@
+"""Widgets: a picture without a kernel, a live object with one, and both from the same numbers."""
+
+import pytest
+import torch
+
+import th_utils as th
+from th_utils.tasks import ioi
+
+
+@pytest.fixture(scope="module")
+def setting():
+    model = th.load_model("tiny-llama")
+    weights = th.head_weights(model)
+    prompts = ioi.generate(model, 4, seed=0)
+    return model, th.run(model, prompts, "all"), th.channel(weights, th.decompose_ov(weights), [(1, 0, 0)])
+
+
+TEXT = ("a title", "an alt text that says what is seen")
+
+
+def test_dial_is_a_picture_while_the_book_is_built(setting, monkeypatch):
+    monkeypatch.setenv("TH_STATIC", "1")
+    model, base, target = setting
+    view = th.widgets.dial(model, base, target, (3, 1), 2, [-5.0, 0.0, 5.0], *TEXT)
+    assert isinstance(view, th.View) and view.png.startswith(b"\x89PNG")
+
+
+def test_dial_has_a_slider_with_a_kernel(setting, monkeypatch):
+    pytest.importorskip("ipywidgets")
+    monkeypatch.delenv("TH_STATIC", raising=False)
+    model, base, target = setting
+    widget = th.widgets.dial(model, base, target, (3, 1), 2, [-5.0, 0.0, 5.0], *TEXT)
+    slider = widget.children[0]
+    assert (slider.min, slider.max, slider.value) == (-5.0, 5.0, -5.0)
+    assert isinstance(widget.f(2.5), th.View)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"head": (1, 0)}, "after the channel"), ({"prompt": 4}, "no prompt 4"), ({"settings": [1.0]}, "two values")],
+)
+def test_dial_refuses_what_it_cannot_show(setting, change, message):
+    model, base, target = setting
+    arguments = {"head": (3, 1), "prompt": 0, "settings": [0.0, 1.0]} | change
+    with pytest.raises(ValueError, match=message):
+        th.widgets.dial(model, base, target, **arguments, title=TEXT[0], alt=TEXT[1])
+
+
+def test_attention_shows_the_whole_pattern_live_and_the_last_row_in_the_book(setting, monkeypatch):
+    pytest.importorskip("circuitsvis")
+    model, base, _ = setting
+    words = th.widgets.token_strings(model, base.tokens[0, : int(base.end[0]) + 1])
+    pattern = base.pattern[2, 0, :, : len(words), : len(words)]
+    names = [th.label((2, head)) for head in range(len(pattern))]
+    monkeypatch.setenv("TH_STATIC", "1")
+    assert isinstance(th.widgets.attention(words, pattern, names, *TEXT), th.View)
+    monkeypatch.setenv("TH_STATIC", "0")
+    live = str(th.widgets.attention(words, pattern, names, *TEXT))
+    assert all(name in live for name in names)
+    with pytest.raises(ValueError, match="patterns must be"):
+        th.widgets.attention(words, pattern[:, 1:], names, *TEXT)
+
+
+def test_tokens_read_back_as_the_prompt(setting):
+    model, base, _ = setting
+    words = th.widgets.token_strings(model, base.tokens[1, : int(base.end[1]) + 1])
+    text = ioi.generate(model, 4, seed=0).text[1]
+    assert "".join(words).removeprefix("BOS") == text
+    assert torch.equal(base.tokens[1, 0], torch.tensor(model.tokenizer.bos_token_id))
