@@ -186,8 +186,9 @@ def patch_input(
 
 def _project(model, layer: int, name: str, stream: Tensor, angles, head: int) -> Float[Tensor, "batch n d_head"]:
     """Query, key or value of one head from residual streams [batch, n, d_model] that share a position per prompt."""
-    x = bridge.attention_input(model, layer, stream)
-    return bridge.rotate(bridge.project(model, layer, name, x), angles)[:, :, head]
+    x = bridge.attention_input(model, layer, stream) @ bridge.head_matrix(model, layer, f"W_{name.upper()}")[head]
+    bias = bridge.head_bias(model, layer, f"b_{name.upper()}")
+    return bridge.rotate((x if bias is None else x + bias[head]).unsqueeze(2), angles)[:, :, 0]
 
 
 def frozen_heads(model, clean: Run, new_z: Tensor, senders: Sequence[tuple[int, int]], freeze_mlps: bool) -> list:
