@@ -81,3 +81,20 @@ def test_versions_of_package_and_citation_agree():
     assert citation["version"] == PROJECT["project"]["version"]
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
     assert citation["repository-code"] == PROJECT["project"]["urls"]["Source"] == config["repository"]["url"]
+
+
+def test_the_models_page_names_every_model_and_the_checksum():
+    from th_utils.models import MODELS
+
+    page = (ROOT / "book" / "models.md").read_text(encoding="utf8")
+    for card in MODELS.values():
+        assert f"`{card.name}`" in page
+        assert card.sha256 in page and (not card.file or card.file in page)
+
+
+def test_the_api_page_documents_every_module():
+    page = (ROOT / "book" / "api.md").read_text(encoding="utf8")
+    inside = {"__init__", "cards", "fetch", "hub", "tiny"}  # reached through models
+    for path in (ROOT / "th_utils").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        assert path.stem in inside or f"automodule:: {name}\n" in page, name

@@ -29,7 +29,8 @@ _HOMES = {
     "checks": ("claim", "identity", "exercise", "ClaimFailed"),
     "prediction": ("predictive_power", "standing"),
     "stats": ("Estimate",),
-    "views": ("View", "say"),
+    "prose": ("say",),
+    "views": ("View",),
     "widgets": (),
 }  # fmt: skip
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}

@@ -82,7 +82,7 @@ def predictive_power(
     n_resamples: int = 200,
     seed: int = 0,
 ) -> Power | None:
-    """Rank correlation of `scores` with the size of `effects`, and how well they find the pairs whose size is above `threshold`.
+    """Rank correlation of `scores` with the size of `effects`, and how well they find those above `threshold`.
 
     Precision is taken at k = the number of such pairs, so that 1 is possible; chance is positives / pairs. One strong
     writer is strong for several readers, so pairs are not independent: the bootstrap draws *writers*, and the control

@@ -17,8 +17,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
+from .prose import heads, say, table
 from .weights import label
+
+__all__ = [
+    "View", "attention", "bars", "circuit", "head_map", "heads", "lines", "plane", "say", "scatter", "strip", "table",
+]  # fmt: skip
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -60,39 +66,6 @@ class View:
             "image/png": data,
             "text/plain": f"Figure: {self.alt}",
         }
-
-
-class _Sentence:
-    """Markdown made by code, so that prose never quotes a number or a head that was not computed here."""
-
-    def __init__(self, text: str):
-        self.text = text
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {"text/markdown": self.text, "text/plain": self.text}
-
-
-def say(text: str) -> None:
-    """Display a sentence with computed numbers as Markdown."""
-    from IPython.display import display
-
-    display(_Sentence(" ".join(text.split())))
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Display a Markdown table with computed entries; every row needs one entry per column."""
-    from IPython.display import display
-
-    if any(len(row) != len(columns) for row in rows):
-        raise ValueError(f"every row needs {len(columns)} entries ({', '.join(columns)}), got {[len(r) for r in rows]}")
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [columns, ["---"] * len(columns), *rows]]
-    display(_Sentence("\n".join("| " + " | ".join(row) + " |" for row in cells)))
-
-
-def heads(names: Sequence[tuple[int, ...]]) -> str:
-    """Heads or components as they are written in prose: `23.0, 23.1 and 23.2`, or "none"."""
-    words = [label(name) for name in names]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "none"
 
 
 def _new(width: float, height: float, columns: int = 1, rows: int = 1):
@@ -145,7 +118,8 @@ def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int,
                 textcoords="offset points",
                 ha="right" if side < 0 else "left",
                 va="center",
-                fontsize=8,
+                fontsize=7,
+                path_effects=[withStroke(linewidth=2, foreground="white")],
             )
     axes[-1].set_xlabel("layer")
     figure.colorbar(image, ax=list(axes), label=unit, shrink=0.9)
@@ -228,7 +202,7 @@ def strip(
 
     `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest outside it are written.
     """
-    figure, (axis,) = _new(8, 1.0 + 0.42 * len(groups))
+    figure, (axis,) = _new(8.0, 1.0 + 0.42 * len(groups))
     rng = np.random.default_rng(0)
     if band:
         axis.axvspan(*band, color=GREY, alpha=0.25, lw=0, label="null, 99.9%")
@@ -288,7 +262,7 @@ def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tu
     Line width grows with the absolute strength; blue edges help the answer, orange ones work against it. A node
     may also be a string such as "logits".
     """
-    figure, (axis,) = _new(9, 1.2 + 0.55 * max(len(nodes) for nodes in columns.values()))
+    figure, (axis,) = _new(9.0, 1.2 + 0.55 * max(len(nodes) for nodes in columns.values()))
     places = {}
     for x, (role, nodes) in enumerate(columns.items()):
         axis.text(x, 0.75, role, ha="center", va="bottom", fontsize=9, fontweight="bold")

@@ -67,6 +67,7 @@ def run_environment(model: str) -> dict[str, str]:
     env |= {
         "TH_MODEL": model,
         "TH_STATIC": "1",  # pictures instead of widgets: see th_utils/widgets.py
+        "TQDM_DISABLE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "JUPYTER_PREFER_ENV_PATH": "1",
         "IPYTHONDIR": str(BUILD / ".ipython"),

@@ -1,0 +1,40 @@
+"""Sentences and tables made by code: prose that names a head or a number must have computed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .weights import label
+
+
+class _Sentence:
+    """Markdown made by code, so that prose never quotes a number or a head that was not computed here."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {"text/markdown": self.text, "text/plain": self.text}
+
+
+def say(text: str) -> None:
+    """Display a sentence with computed numbers as Markdown."""
+    from IPython.display import display
+
+    display(_Sentence(" ".join(text.split())))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Display a Markdown table with computed entries; every row needs one entry per column."""
+    from IPython.display import display
+
+    if any(len(row) != len(columns) for row in rows):
+        raise ValueError(f"every row needs {len(columns)} entries ({', '.join(columns)}), got {[len(r) for r in rows]}")
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [columns, ["---"] * len(columns), *rows]]
+    display(_Sentence("\n".join("| " + " | ".join(row) + " |" for row in cells)))
+
+
+def heads(names: Sequence[tuple[int, ...]]) -> str:
+    """Heads or components as they are written in prose: `23.0, 23.1 and 23.2`, or "none"."""
+    words = [label(name) for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "none"
