@@ -172,3 +172,9 @@ def test_precision_at_k_of_known_rankings():
 def test_bad_input_is_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_an_estimate_prints_without_negative_zeros():
+    estimate = stats.Estimate(-0.001, -0.004, 0.25)
+    assert str(estimate) == "0.00 [0.00, 0.25]"
+    assert f"{estimate:+.1f}" == "+0.0 [+0.0, +0.2]"

@@ -18,6 +18,8 @@ class Estimate(NamedTuple):
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".2f"
+        sign, rest = (spec[0], spec[1:]) if spec[0] in "+- " else ("", spec)
+        spec = f"{sign}z{rest}"  # "z": no minus sign before a rounded zero
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
     def __str__(self) -> str:
