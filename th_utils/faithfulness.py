@@ -7,6 +7,7 @@ the information: Wang et al. 2022) at every position; later layers, the MLPs and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -51,13 +52,15 @@ def keep_heads(
         raise ValueError(
             f"mask must be [{n_layers}, {n_heads}] or [{batch}, {n_layers}, {n_heads}], got {tuple(mask.shape)}"
         )
-    # [batch or 1, layers, 1, heads, 1], to stand beside z [batch, pos, heads, d_head] of each layer
+    # [batch, layers, 1, heads, 1], to stand beside z [batch, pos, heads, d_head] of each layer
     mask = mask.reshape(-1, n_layers, 1, n_heads, 1).to(replacement.device)
-    hooks = [
-        (f"blocks.{layer}.attn.hook_z", lambda z, hook, i=layer: torch.where(mask[:, i], z, replacement[i]))
-        for layer in range(n_layers)
-    ]
-    return run(model, prompts, "end", hooks, batch_size=batch)
+    mask = mask.expand(batch, -1, -1, -1, -1)
+
+    def keep(z: Tensor, hook, layer: int) -> Tensor:
+        return torch.where(mask[hook.rows, layer], z, replacement[layer, hook.rows])
+
+    hooks = [(f"blocks.{layer}.attn.hook_z", partial(keep, layer=layer)) for layer in range(n_layers)]
+    return run(model, prompts, "end", hooks)
 
 
 def knock_out(model, prompts: Prompts, replacement: Tensor, heads: Sequence[Head]) -> Run:

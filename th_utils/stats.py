@@ -81,7 +81,10 @@ def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: i
 
 def rank_correlation(x, y) -> float:
     """Spearman's ρ; NaN when one side is constant."""
-    return float(stats.spearmanr(*_pair(x, y, ("x", "y"))).statistic)
+    x, y = _pair(x, y, ("x", "y"))
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(stats.spearmanr(x, y).statistic)
 
 
 def auroc(scores, positives) -> float:
