@@ -229,6 +229,10 @@ def build_book(model: str) -> None:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
     config["execute"]["cache"] = str(CACHES / cache_key(model))
     derived = BUILD / "_config.yml"
+    toc = BUILD / "_toc.yml"  # a copy of the last one: Sphinx does not see that the sidebar of unchanged pages is new
+    if not toc.is_file() or toc.read_bytes() != (ROOT / "_toc.yml").read_bytes():
+        shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
+        shutil.copy(ROOT / "_toc.yml", toc)
     derived.write_text(yaml.safe_dump(config), encoding="utf8")
     jupyter_book = "from jupyter_book.cli.main import main; main()"  # there is no python -m jupyter_book
     command = [sys.executable, "-c", jupyter_book, "build", str(ROOT), "--config", str(derived)]
