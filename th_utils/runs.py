@@ -198,7 +198,7 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     stop = n_layers if stop is None else stop
     if not 0 <= start <= first or not start <= stop <= n_layers:
         raise ValueError(f"cannot re-run layers {start} to {stop} with hooks from layer {first} of {n_layers}")
-    resid = base.at(base.resid)[start].unsqueeze(1) if start < n_layers else base.at(base.resid)[n_layers].unsqueeze(1)
+    resid = base.at(base.resid)[start].unsqueeze(1)
     where = base.end[:, None]
     angles = bridge.rotary(model, resid, where)
     # Scores of the last token against itself replace the cached column; later (padded) columns stay hidden.

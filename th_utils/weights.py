@@ -35,20 +35,13 @@ class HeadWeights:
 
     def __post_init__(self):
         layers, heads, d_model, d_head = self.W_Q.shape
-        for name in ("W_K", "W_V"):
-            if getattr(self, name).shape != self.W_Q.shape:
-                raise ValueError(
-                    f"{name} has shape {tuple(getattr(self, name).shape)}, expected {tuple(self.W_Q.shape)}"
-                )
-        if self.W_O.shape != (layers, heads, d_head, d_model):
-            raise ValueError(f"W_O has shape {tuple(self.W_O.shape)}, expected {(layers, heads, d_head, d_model)}")
-        for name in ("b_Q", "b_K", "b_V"):
-            if getattr(self, name).shape != (layers, heads, d_head):
-                raise ValueError(
-                    f"{name} has shape {tuple(getattr(self, name).shape)}, expected {(layers, heads, d_head)}"
-                )
-        for name in ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V"):
-            if not torch.isfinite(getattr(self, name)).all():
+        reading, bias = (layers, heads, d_model, d_head), (layers, heads, d_head)
+        expected = {"W_Q": reading, "W_K": reading, "W_V": reading, "W_O": (layers, heads, d_head, d_model)}
+        for name, shape in (expected | dict.fromkeys(("b_Q", "b_K", "b_V"), bias)).items():
+            given = getattr(self, name)
+            if given.shape != shape:
+                raise ValueError(f"{name} has shape {tuple(given.shape)}, expected {shape}")
+            if not torch.isfinite(given).all():
                 raise ValueError(f"{name} holds NaN or infinite values: the checkpoint is damaged or was not loaded")
 
     @property

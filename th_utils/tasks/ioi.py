@@ -82,7 +82,7 @@ def generate(
     pools = {}
     for kind, given, default in (("names", names, NAMES), ("places", places, PLACES), ("objects", objects, OBJECTS)):
         pools[kind] = single_token_words(tokenizer, default) if given is None else tuple(given)
-        for word in pools[kind]:
+        for word in given or ():
             word_id(tokenizer, word)
         if len(set(pools[kind])) < (2 if kind == "names" else 1):
             raise ValueError(f"too few {kind} that are single tokens: {pools[kind]!r}")
