@@ -255,3 +255,51 @@ def test_the_default_model_runs_equal_and_solves_the_task(default_model):
     theirs = own_logits(default_model, prompts, [(name, at_end_only(name, prompts.end))])
     torch.testing.assert_close(th.logits(default_model, ours), theirs, rtol=1e-3, atol=2e-3)
     assert th.logit_difference(default_model, run, prompts).mean() > 1
+
+
+# --- going on from a layer that was kept ---
+
+
+def test_rerun_from_a_kept_layer_equals_the_whole_run(model, prompts):
+    layer = model.cfg.n_layers - 2
+    hooks = [(f"blocks.{layer}.attn.hook_z", lambda z, hook: 1.5 * z)]
+    base = th.run(model, prompts, keep=layer, batch_size=3)
+    whole, part = th.run(model, prompts, hooks=hooks), th.rerun(model, base, hooks, batch_size=4)
+    for name in ("resid", "q", "z", "pattern"):
+        assert torch.allclose(getattr(whole, name), getattr(part, name), atol=1e-5), name
+    for name in ("keys", "values"):
+        for left, right in zip(getattr(whole, name), getattr(part, name), strict=True):
+            assert torch.allclose(left, right, atol=1e-5), name
+    assert not torch.allclose(part.resid[-1], base.resid[-1], atol=1e-3), "the hook must matter for this test"
+
+
+def test_rerun_sees_edited_weights_and_keeps_the_rows_apart(model, prompts, weights):
+    base = th.run(model, prompts, keep=1)
+    with th.edited(model, th.scale_head(weights, (1, 0), 0.0)):
+        whole, part = th.run(model, prompts), th.rerun(model, th.rows(base, torch.tensor([4, 2])))
+    assert torch.allclose(part.resid, whole.resid[:, [4, 2]], atol=1e-5)
+
+
+def test_rerun_refuses_what_it_cannot_do(model, prompts, refuses):
+    with refuses("keep=layer"):
+        th.rerun(model, th.run(model, prompts))
+    with refuses("keep must be a layer"):
+        th.run(model, prompts, keep=model.cfg.n_layers)
+    base = th.run(model, prompts, keep=2)
+    with refuses("before layer 2"):
+        th.rerun(model, base, [("blocks.1.attn.hook_z", lambda z, hook: z)])
+
+
+def test_gradients_flow_to_what_hooks_put_in(model, prompts):
+    """The derivative of a logit by the scale of a head, against a finite difference in a re-run."""
+    base, layer = th.run(model, prompts), model.cfg.n_layers - 2
+    scale = torch.ones((), requires_grad=True)
+
+    def total(factor):
+        result = th.rerun_last(model, base, [(f"blocks.{layer}.attn.hook_z", lambda z, hook: factor * z)])
+        return th.logits(model, result, prompts.answer[:, None]).double().sum()
+
+    (slope,) = torch.autograd.grad(total(scale), scale)
+    finite = (total(torch.tensor(1.01)) - total(torch.tensor(0.99))) / 0.02
+    assert abs(float(slope)) > 1e-3 and float(slope) == pytest.approx(float(finite), rel=0.02, abs=0.02)
+    assert not th.run(model, prompts).resid.requires_grad

@@ -16,7 +16,8 @@ _HOMES = {
         "rotated_queries", "z_scores",
     ),
     "tasks": ("Prompts",),
-    "runs": ("Run", "run", "rerun_last", "rows", "logits", "logit_difference", "top1"),
+    "runs": ("Run", "run", "rerun", "rerun_last", "rows"),
+    "outputs": ("logits", "logit_difference", "top1"),
     "attribution": (
         "Attribution", "direct_logit_attribution", "attention_between", "previous_token_attention", "head_table",
         "mover_roles", "source_roles", "Thresholds",

@@ -34,6 +34,7 @@ class Run:
     `resid`: [layers + 1, batch, pos, d_model], the residual stream before each layer and after the last.
     `q`, `z`: [layers, batch, pos, heads, d_head], queries before rotation and head outputs before W_O.
     `pattern`: [layers, batch, heads, pos, seq], attention probabilities.
+    `kept`: (layer, [batch, seq, d_model]), the stream at all positions before one layer, for `rerun`; or None.
     """
 
     tokens: Int[Tensor, "batch seq"]
@@ -45,6 +46,7 @@ class Run:
     q: Float[Tensor, "layers batch pos heads d_head"]
     z: Float[Tensor, "layers batch pos heads d_head"]
     pattern: Float[Tensor, "layers batch heads pos seq"]
+    kept: tuple[int, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.end)
@@ -111,52 +113,99 @@ class _Layers:
         return z, mid + self.hook(layer, "hook_mlp_out", bridge.mlp_output(self.model, layer, resid, mid))
 
 
-@torch.no_grad()
-def run(model, prompts: Prompts, positions: str = "end", hooks: Sequence[Hook] = (), batch_size: int = 64) -> Run:
+def run(
+    model,
+    prompts: Prompts,
+    positions: str = "end",
+    hooks: Sequence[Hook] = (),
+    batch_size: int = 16,
+    keep: int | None = None,
+) -> Run:
     """One pass over whole prompts, keeping what later computations need (see `Run`).
 
     `positions="end"` stores the last position of each prompt, "all" every position (about
     `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time;
-    their second argument has the batch's prompts as `.rows`. Nothing is unembedded: use `logits(model, run)`.
-    Raises `ValueError` for no prompts, other values of `positions` or unknown hook points.
+    their second argument has the batch's prompts as `.rows`. `keep` is the layer from which `rerun` shall be able
+    to go on. Nothing is unembedded: use `logits(model, run)`.
+    Raises `ValueError` for no prompts, other values of `positions`, unknown hook points or a layer outside the model.
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if keep is not None and not 0 <= keep < model.cfg.n_layers:
+        raise ValueError(f"keep must be a layer 0-{model.cfg.n_layers - 1}, got {keep}")
     if not len(prompts):
         raise ValueError("there are no prompts to run: was everything filtered out?")
     device = bridge.device_of(model)
     tokens, end = prompts.tokens.to(device), prompts.end.to(device)
-    batches = [slice(i, i + batch_size) for i in range(0, len(prompts), batch_size)]
+
+    def part(rows: slice) -> Run:
+        return _run_batch(model, tokens[rows], end[rows], positions, _Layers(model, hooks, rows), keep)
+
+    return _in_batches(part, len(prompts), batch_size)
+
+
+def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) -> Run:
+    """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)`), END stored.
+
+    For edits of the weights (`edits.edited`) or hooks that act at every position, in that layer and later: exact, and
+    saves the layers before. Raises `ValueError` when `base` kept no layer or a hook is before it.
+    """
+    if base.kept is None:
+        raise ValueError("this run kept no layer to go on from: call run(..., keep=layer)")
+    early = [name for name, _ in hooks if int(name.split(".")[1]) < base.kept[0]]
+    if early:
+        raise ValueError(f"hooks {early} are before layer {base.kept[0]}, where the run was kept: keep an earlier one")
+
+    def part(index: slice) -> Run:
+        old = rows(base, index)
+        return _run_batch(model, old.tokens, old.end, "end", _Layers(model, hooks, index), old.kept[0], old)
+
+    return _in_batches(part, len(base), batch_size)
+
+
+def _in_batches(part: Callable[[slice], Run], n: int, batch_size: int) -> Run:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    batches = [slice(i, i + batch_size) for i in range(0, n, batch_size)]
     # Shown only where it takes long, on stderr, which the book leaves out.
-    progress = tqdm(batches, desc="prompts", delay=5, leave=False)
-    parts = [_run_batch(model, tokens[rows], end[rows], positions, _Layers(model, hooks, rows)) for rows in progress]
+    parts = [part(rows) for rows in tqdm(batches, desc="prompts", delay=5, leave=False)]
     if len(parts) == 1:
         return parts[0]
     fields = [vars(part) for part in parts]  # emptied field by field: nothing large is held twice for long
+    kept = fields[0]["kept"] and (fields[0]["kept"][0], torch.cat([f.pop("kept")[1] for f in fields]))
     return Run(
-        torch.cat([f["tokens"] for f in fields]), torch.cat([f["end"] for f in fields]), positions,
+        torch.cat([f["tokens"] for f in fields]), torch.cat([f["end"] for f in fields]), fields[0]["positions"],
         tuple(torch.cat(layer) for layer in zip(*(f.pop("keys") for f in fields), strict=True)),
         tuple(torch.cat(layer) for layer in zip(*(f.pop("values") for f in fields), strict=True)),
-        *(torch.cat([f.pop(name) for f in fields], dim=1) for name in ("resid", "q", "z", "pattern")),
+        *(torch.cat([f.pop(name) for f in fields], dim=1) for name in ("resid", "q", "z", "pattern")), kept,
     )  # fmt: skip
 
 
-def _run_batch(model, tokens: Tensor, end: Tensor, positions: str, layers: _Layers) -> Run:
+def _run_batch(
+    model, tokens: Tensor, end: Tensor, positions: str, layers: _Layers, keep: int | None, old: Run | None = None
+) -> Run:
+    """One batch, from the embedding or, with `old`, from the layer it was kept at."""
     batch, seq = tokens.shape
 
-    def keep(x: Tensor, axis: int = 1) -> Tensor:
+    def stored(x: Tensor, axis: int = 1) -> Tensor:
         if positions == "all":
             return x
         return x.movedim(axis, 1)[torch.arange(batch, device=x.device), end].unsqueeze(axis)
 
-    resid = bridge.embed(model, tokens)
+    start, resid = (0, bridge.embed(model, tokens)) if old is None else old.kept
+    kept = None
     where = torch.arange(seq, device=tokens.device).expand(batch, seq)
     angles = bridge.rotary(model, resid, where)
     causal = torch.ones(seq, seq, dtype=torch.bool, device=tokens.device).tril()
-    kept: dict[str, list[Tensor]] = {name: [] for name in ("keys", "values", "resid", "q", "z", "pattern")}
-    for layer in range(model.cfg.n_layers):
+    new: dict[str, list[Tensor]] = {name: [] for name in ("keys", "values", "resid", "q", "z", "pattern")}
+    if old is not None:
+        before = {"resid": old.at(old.resid), "q": old.at(old.q), "z": old.at(old.z)}
+        new = {"keys": list(old.keys[:start]), "values": list(old.values[:start])}
+        new |= {name: list(values[:start].unsqueeze(2)) for name, values in before.items()}
+        new["pattern"] = list(old.at(old.pattern, axis=3)[:start].unsqueeze(3))
+    for layer in range(start, model.cfg.n_layers):
+        if layer == keep:
+            kept = (layer, resid)
         resid = layers.hook(layer, "hook_resid_pre", resid)
         q, q_rotated, k, v = layers.qkv(layer, resid, angles)
         scores = layers.scores(q_rotated, k).masked_fill(~causal, -torch.inf)
@@ -164,13 +213,13 @@ def _run_batch(model, tokens: Tensor, end: Tensor, positions: str, layers: _Laye
         grouped = pattern.unflatten(1, (-1, layers.groups))
         z = torch.einsum("bhgps,bshd->bphgd", grouped, v).flatten(2, 3)
         z, after = layers.rest(layer, resid, z)
-        for name, value in (("keys", k), ("values", v), ("resid", keep(resid)), ("q", keep(q)), ("z", keep(z)),
-                            ("pattern", keep(pattern, 2))):  # fmt: skip
-            kept[name].append(value)
+        for name, value in (("keys", k), ("values", v), ("resid", stored(resid)), ("q", stored(q)), ("z", stored(z)),
+                            ("pattern", stored(pattern, 2))):  # fmt: skip
+            new[name].append(value)
         resid = after
-    kept["resid"].append(keep(resid))
-    stacked = {name: torch.stack(kept.pop(name)) for name in ("resid", "q", "z", "pattern")}
-    return Run(tokens, end, positions, tuple(kept["keys"]), tuple(kept["values"]), **stacked)
+    new["resid"].append(stored(resid))
+    stacked = {name: torch.stack(new.pop(name)) for name in ("resid", "q", "z", "pattern")}
+    return Run(tokens, end, positions, tuple(new["keys"]), tuple(new["values"]), **stacked, kept=kept)
 
 
 def rows(base: Run, index: Tensor | slice) -> Run:
@@ -178,10 +227,10 @@ def rows(base: Run, index: Tensor | slice) -> Run:
     return Run(
         base.tokens[index], base.end[index], base.positions, tuple(k[index] for k in base.keys),
         tuple(v[index] for v in base.values), *(getattr(base, n)[:, index] for n in ("resid", "q", "z", "pattern")),
+        base.kept and (base.kept[0], base.kept[1][index]),
     )  # fmt: skip
 
 
-@torch.no_grad()
 def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None = None, stop: int | None = None) -> Run:
     """Re-run only the last token of every prompt under `hooks`; a `Run` with positions "end".
 
@@ -189,7 +238,7 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     default the first one hooked; it may be given when the weights were edited, and then every layer before it must be
     untouched. The stored keys and values must still be right: an edit of the weights that acts at earlier
     positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The result shares
-    `keys` and `values` with `base`: their last column is the base's.
+    `keys` and `values` with `base`: their last column is the base's. Gradients flow to what the hooks put in.
     """
     layers = _Layers(model, hooks)
     n_layers = model.cfg.n_layers
@@ -231,36 +280,3 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
         base.tokens, base.end, "end", base.keys, base.values,
         splice("resid"), splice("q"), splice("z"), splice("pattern", 3),
     )  # fmt: skip
-
-
-@torch.no_grad()
-def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Float[Tensor, "batch k_or_vocab"]:
-    """Next-token logits at END: of the whole vocabulary, or of `ids` per prompt (much cheaper).
-
-    Raises `ValueError` when `ids` does not have one row per prompt.
-    """
-    W_U, b_U = bridge.unembedding(model)
-    final = bridge.final_norm(model, result.at(result.resid)[-1])
-    if ids is None:
-        out = final @ W_U
-        return out if b_U is None else out + b_U
-    if ids.ndim != 2 or len(ids) != len(result):
-        raise ValueError(f"ids must be [batch={len(result)}, k], got {tuple(ids.shape)}")
-    ids = ids.to(W_U.device)
-    out = torch.einsum("bd,dbk->bk", final, W_U[:, ids])
-    return out if b_U is None else out + b_U[ids]
-
-
-def logit_difference(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]:
-    """logit(answer) − logit(distractor) at END, per prompt."""
-    pair = logits(model, result, torch.stack([prompts.answer, prompts.distractor], dim=1))
-    return pair[:, 0] - pair[:, 1]
-
-
-def top1(model, result: Run, prompts: Prompts, batch_size: int = 256) -> Tensor:
-    """Whether the answer is the most likely token of the whole vocabulary, per prompt."""
-    hits = []
-    for i in range(0, len(result), batch_size):
-        part = rows(result, slice(i, i + batch_size))
-        hits.append(logits(model, part).argmax(-1) == prompts.answer[i : i + batch_size].to(part.end.device))
-    return torch.cat(hits)
