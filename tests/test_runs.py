@@ -260,11 +260,12 @@ def test_the_default_model_runs_equal_and_solves_the_task(default_model):
 # --- going on from a layer that was kept ---
 
 
-def test_rerun_from_a_kept_layer_equals_the_whole_run(model, prompts):
+@pytest.mark.parametrize("positions", ["end", "all"])
+def test_rerun_from_a_kept_layer_equals_the_whole_run(model, prompts, positions):
     layer = model.cfg.n_layers - 2
     hooks = [(f"blocks.{layer}.attn.hook_z", lambda z, hook: 1.5 * z)]
-    base = th.run(model, prompts, keep=layer, batch_size=3)
-    whole, part = th.run(model, prompts, hooks=hooks), th.rerun(model, base, hooks, batch_size=4)
+    base = th.run(model, prompts, positions, keep=layer, batch_size=3)
+    whole, part = th.run(model, prompts, positions, hooks), th.rerun(model, base, hooks, batch_size=4)
     for name in ("resid", "q", "z", "pattern"):
         assert torch.allclose(getattr(whole, name), getattr(part, name), atol=1e-5), name
     for name in ("keys", "values"):

@@ -145,10 +145,11 @@ def run(
 
 
 def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) -> Run:
-    """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)`), END stored.
+    """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)`).
 
-    For edits of the weights (`edits.edited`) or hooks that act at every position, in that layer and later: exact, and
-    saves the layers before. Raises `ValueError` when `base` kept no layer or a hook is before it.
+    The result stores the positions that `base` does. For edits of the weights (`edits.edited`) or hooks that act at
+    every position, in that layer and later: exact, and saves the layers before. Gradients flow to what the hooks
+    put in. Raises `ValueError` when `base` kept no layer or a hook is before it.
     """
     if base.kept is None:
         raise ValueError("this run kept no layer to go on from: call run(..., keep=layer)")
@@ -158,7 +159,7 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
 
     def part(index: slice) -> Run:
         old = rows(base, index)
-        return _run_batch(model, old.tokens, old.end, "end", _Layers(model, hooks, index), old.kept[0], old)
+        return _run_batch(model, old.tokens, old.end, base.positions, _Layers(model, hooks, index), old.kept[0], old)
 
     return _in_batches(part, len(base), batch_size)
 
@@ -199,10 +200,7 @@ def _run_batch(
     causal = torch.ones(seq, seq, dtype=torch.bool, device=tokens.device).tril()
     new: dict[str, list[Tensor]] = {name: [] for name in ("keys", "values", "resid", "q", "z", "pattern")}
     if old is not None:
-        before = {"resid": old.at(old.resid), "q": old.at(old.q), "z": old.at(old.z)}
-        new = {"keys": list(old.keys[:start]), "values": list(old.values[:start])}
-        new |= {name: list(values[:start].unsqueeze(2)) for name, values in before.items()}
-        new["pattern"] = list(old.at(old.pattern, axis=3)[:start].unsqueeze(3))
+        new = {name: list(getattr(old, name)[:start]) for name in new}
     for layer in range(start, model.cfg.n_layers):
         if layer == keep:
             kept = (layer, resid)
