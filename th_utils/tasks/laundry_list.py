@@ -11,7 +11,8 @@ mentions, in the order they are ticked off) and END.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -52,16 +53,16 @@ FRAMES = {
 CUES = {"first": 0, "last": -1}
 
 ITEMS = tuple(
-    "apple axe bag ball banana basket bat bell belt bike blanket board boat bone book bottle bowl box bread brick broom "
-    "brush bucket butter button cable cake camera candle candy cap card carpet carrot chain chair cheese chicken clock "
-    "cloth coat coffee comb corn cup curtain desk dish doll drill drum egg fan feather fish flag flour flower fork "
-    "frame fruit garlic gift glass glue guitar hammer hat helmet honey hook horn hose ink jacket jam jar juice kettle "
-    "key kite knife ladder lamp lemon lens lock magnet map mask medicine milk mirror nail necklace needle net notebook "
-    "oil onion orange oven paint pan paper peach pen pencil pepper phone piano pie pillow pipe pizza plant plate plug "
-    "pot potato printer puzzle radio rice ring rod rope rug ruler salad salt sandwich saw screw seed shampoo sheet "
-    "shell shirt shoe shovel skirt soap sock soup spoon sponge stamp stone stove sugar suit sword tape tea tent thread "
-    "tie tile tire toast tomato torch towel toy tray umbrella vase vest violin wallet watch wheel whistle wine wire "
-    "wool yarn".split()
+    "apple axe bag ball banana basket bat bell belt bike blanket board boat bone book bottle bowl box bread brick "
+    "broom brush bucket butter button cable cake camera candle candy cap card carpet carrot chain chair cheese chicken "
+    "clock cloth coat coffee comb corn cup curtain desk dish doll drill drum egg fan feather fish flag flour flower "
+    "fork frame fruit garlic gift glass glue guitar hammer hat helmet honey hook horn hose ink jacket jam jar juice "
+    "kettle key kite knife ladder lamp lemon lens lock magnet map mask medicine milk mirror nail necklace needle net "
+    "notebook oil onion orange oven paint pan paper peach pen pencil pepper phone piano pie pillow pipe pizza plant "
+    "plate plug pot potato printer puzzle radio rice ring rod rope rug ruler salad salt sandwich saw screw seed "
+    "shampoo sheet shell shirt shoe shovel skirt soap sock soup spoon sponge stamp stone stove sugar suit sword tape "
+    "tea tent thread tie tile tire toast tomato torch towel toy tray umbrella vase vest violin wallet watch wheel "
+    "whistle wine wire wool yarn".split()
 )
 # Control: single tokens that are rare as words and name no thing.
 NONSENSE = tuple(
@@ -85,7 +86,8 @@ def generate(
     """`n` prompts with lists of `n_items`: answer indices spread evenly, items, their order and all else random.
 
     `frame` is a name in `FRAMES`; "cue" asks for the first or last item instead of the missing one. `items` left to
-    None are the built-in `ITEMS` filtered to single tokens of the model's tokenizer, without the frame's own words.
+    None are the built-in `ITEMS` filtered to single tokens of the model's tokenizer, without the frame's own words;
+    for the control, pass `single_token_words(model.tokenizer, NONSENSE)`.
     `listed=False` leaves the list out and keeps the rest, so that the answer is unknowable: the prior.
     `distractor` is one of the ticked-off items, drawn at random (`corrupt` swaps it with the answer). `table` holds
     frame, who, items, answer_index, ticked (indices in the order of ticking) and rival (index of the distractor).
@@ -93,19 +95,17 @@ def generate(
     Raises `ValueError` for n < 1, n_items outside 2-20 or above the number of items, an unknown frame, duplicate items,
     items that are not one token or stand in the frame, and for the "cue" frame with `listed=False`.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1 prompt, got {n}")
-    if frame not in FRAMES:
-        raise ValueError(f"unknown frame {frame!r}: expected one of {tuple(FRAMES)}")
-    if not 2 <= n_items <= MAX_ITEMS:
-        raise ValueError(f"n_items must be 2-{MAX_ITEMS}, got {n_items}")
+    n, n_items = _whole("n", n, 1), _whole("n_items", n_items, 2, MAX_ITEMS)
+    rng = np.random.default_rng(_whole("seed", seed, 0))
+    words = _words(frame)
     if frame == "cue" and not listed:
         raise ValueError("the cue frame asks about the list: it has no form with listed=False")
-    pool = _pool(model.tokenizer, frame, items)
+    pool = _pool(model.tokenizer, words, items)
     if n_items > len(pool):
         raise ValueError(f"n_items={n_items}, but there are only {len(pool)} items to draw from: give more items")
-    rng = np.random.default_rng(seed)
-    people = sorted(single_token_words(model.tokenizer, NAMES))
+    people = sorted(set(single_token_words(model.tokenizer, NAMES)) - set(pool))
+    if not people:
+        raise ValueError("every name that is one token is also an item: leave some of the names out")
     allowed = sorted({i % n_items for i in CUES.values()}) if frame == "cue" else range(n_items)
     plan = [allowed[i] for _ in range(0, n, len(allowed)) for i in rng.permutation(len(allowed))][:n]
     rows = []
@@ -120,12 +120,12 @@ def generate(
 def pools(model, n_pools: int, seed: int = 0, frames: Sequence[str] = ("buy", "pack", "left")) -> list[tuple[str, ...]]:
     """The built-in items dealt into disjoint pools, to choose on one and test on another.
 
-    Words of the given frames are left out. Raises `ValueError` for fewer than one pool or more than there are items.
+    Words of the given frames are left out. Raises `ValueError` for unknown frames, no pool or more pools than items.
     """
-    items = [item for item in single_token_words(model.tokenizer, ITEMS) if not any(item in _words(f) for f in frames)]
-    if not 1 <= n_pools <= len(items):
-        raise ValueError(f"n_pools must be 1-{len(items)}, got {n_pools}")
-    shuffled = [items[i] for i in np.random.default_rng(seed).permutation(len(items))]
+    words = set().union(*map(_words, [frames] if isinstance(frames, str) else frames))
+    items = _pool(model.tokenizer, words, None)
+    n_pools = _whole("n_pools", n_pools, 1, len(items))
+    shuffled = [items[i] for i in np.random.default_rng(_whole("seed", seed, 0)).permutation(len(items))]
     return [tuple(sorted(shuffled[i::n_pools])) for i in range(n_pools)]
 
 
@@ -142,12 +142,14 @@ def second_mentions(prompts: Prompts) -> Int[Tensor, "batch ticked"]:
 def _stacked(prompts: Prompts, kind: str) -> Tensor:
     found = [prompts.positions[f"{kind} {i}"] for i in range(MAX_ITEMS) if f"{kind} {i}" in prompts.positions]
     if not found:
-        raise ValueError(f"these prompts have no positions '{kind} 0', ...: they have {sorted(prompts.positions)}")
+        raise ValueError(f"need prompts with positions '{kind} 0', ...: these have {sorted(prompts.positions)}")
     return torch.stack(found, 1)
 
 
 def candidates(model, prompts: Prompts) -> Int[Tensor, "batch items"]:
     """Token ids of the items in the order of the list: what the accuracy among list items chooses from."""
+    if "items" not in prompts.table:
+        raise ValueError(f"these are not Laundry List prompts: their table has {list(prompts.table)}, and no 'items'")
     return torch.tensor([[word_id(model.tokenizer, item) for item in row] for row in prompts.table["items"]])
 
 
@@ -155,17 +157,15 @@ def corrupt(model, prompts: Prompts) -> Prompts:
     """The distractor's second mention becomes the answer's: now the distractor is the item left over.
 
     One token changes and all positions stay; `answer` and `distractor` stay those of the clean prompt, so that logit
-    differences can be compared. Raises `ValueError` for prompts that tick nothing off (the "cue" frame).
+    differences can be compared. Raises `ValueError` for prompts without a list or without ticking (the "cue" frame).
     """
-    ticked_at = second_mentions(prompts)
-    tokens, table = prompts.tokens.clone(), prompts.table.copy()
+    _, ticked_at, items = first_mentions(prompts), second_mentions(prompts), candidates(model, prompts)
+    tokens, ticked = prompts.tokens.clone(), []
     for i, row in enumerate(prompts.table.itertuples()):
-        tokens[i, ticked_at[i, row.ticked.index(row.rival)]] = prompts.answer[i]
-    table["ticked"] = [
-        tuple(answer if i == rival else i for i in ticked)
-        for ticked, answer, rival in zip(table.ticked, table.answer_index, table.rival, strict=True)
-    ]
-    table["answer_index"], table["rival"] = prompts.table.rival, prompts.table.answer_index
+        k = row.ticked.index(row.rival)
+        tokens[i, ticked_at[i, k]] = items[i, row.answer_index]
+        ticked.append((*row.ticked[:k], row.answer_index, *row.ticked[k + 1 :]))
+    table = prompts.table.assign(ticked=ticked, answer_index=prompts.table.rival, rival=prompts.table.answer_index)
     text = tuple(_text(row) for row in table.itertuples())
     return Prompts(tokens, prompts.answer, prompts.distractor, prompts.positions, text, table)
 
@@ -173,12 +173,12 @@ def corrupt(model, prompts: Prompts) -> Prompts:
 def reorder(model, prompts: Prompts, n_orders: int, seed: int = 0) -> Prompts:
     """Every prompt in `n_orders` random orders of its list; items, answer and the order of ticking stay.
 
-    Prompt i becomes rows i·n_orders to (i+1)·n_orders − 1 (`table.source` holds i). Raises `ValueError` for fewer than
-    two orders.
+    Prompt i becomes rows i·n_orders to (i+1)·n_orders − 1 (`table.source` holds i). Orders are drawn with
+    replacement. Raises `ValueError` for fewer than two, and for prompts without a list or without ticking ("cue").
     """
-    if n_orders < 2:
-        raise ValueError(f"n_orders must be at least 2, got {n_orders}")
-    rng = np.random.default_rng(seed)
+    n_orders = _whole("n_orders", n_orders, 2)
+    rng = np.random.default_rng(_whole("seed", seed, 0))
+    first_mentions(prompts), second_mentions(prompts)
     rows = []
     for i, row in enumerate(prompts.table.to_dict("records")):
         for _ in range(n_orders):
@@ -191,25 +191,40 @@ def reorder(model, prompts: Prompts, n_orders: int, seed: int = 0) -> Prompts:
                 }
             )  # fmt: skip
     bos = model.tokenizer.bos_token_id
-    return _build(model.tokenizer, pd.DataFrame(rows), bool((prompts.tokens[:, 0] == bos).all()))
+    made = _build(model.tokenizer, pd.DataFrame(rows), bos is not None and bool((prompts.tokens[:, 0] == bos).all()))
+    # Of corrupted prompts, too, the answer is the one that the clean prompt had.
+    answer, distractor = (ids.repeat_interleave(n_orders) for ids in (prompts.answer, prompts.distractor))
+    return replace(made, answer=answer, distractor=distractor)
+
+
+def _whole(name: str, value: int, low: int, high: int | None = None) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value <= (high or value):
+        wanted = f"{low}-{high}" if high else f"at least {low}"
+        raise ValueError(f"{name} must be a whole number, {wanted}, got {value!r}")
+    return value.__index__()
 
 
 def _words(frame: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", "", " ".join(FRAMES[frame])))) | set(CUES)
+    if frame not in tuple(FRAMES):
+        raise ValueError(f"unknown frame {frame!r}: expected one of {tuple(FRAMES)}")
+    return {"and", *CUES, *re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", "", " ".join(FRAMES[frame])))}
 
 
-def _pool(tokenizer, frame: str, given: Sequence[str] | None) -> tuple[str, ...]:
+def _pool(tokenizer, words: set[str], given: Sequence[str] | None) -> tuple[str, ...]:
     if given is None:
-        return tuple(item for item in single_token_words(tokenizer, ITEMS) if item not in _words(frame))
-    doubles = sorted({item for item in given if list(given).count(item) > 1})
-    if doubles:
-        raise ValueError(f"items must be distinct, got {doubles} more than once")
+        return tuple(item for item in single_token_words(tokenizer, ITEMS) if item not in words)
+    # A set has another order in every Python process: the seed would not decide.
+    if isinstance(given, str | Set):
+        raise ValueError(f"items must be a list or tuple of words, got {type(given).__name__} {given!r}")
+    given = tuple(given)
     for item in given:
+        if not isinstance(item, str) or not item.strip():
+            raise ValueError(f"items must be words, got {item!r}")
         word_id(tokenizer, item)
-    clash = sorted(set(given) & _words(frame))
-    if clash:
-        raise ValueError(f"items {clash} are words of the frame {frame!r}: leave them out")
-    return tuple(given)
+    bad = sorted({item for item in given if given.count(item) > 1 or item in words})
+    if bad:
+        raise ValueError(f"items must be distinct and no words of the frame, got {bad} twice or in the frame")
+    return tuple(map(str, given))
 
 
 def _join(words: Sequence[str], article: str) -> str:
