@@ -20,6 +20,8 @@ CALLS = {
     "strip": lambda **t: views.strip({"h": torch.rand(9)}, unit="u", band=(0.1, 0.2), labels={"h": "abcdefghi"}, **t),
     "scatter": lambda **t: views.scatter({"g": (torch.rand(3), torch.rand(3))}, xlabel="x", ylabel="y", **t),
     "attention": lambda **t: views.attention(["<a>", "$b$"], {"0.0": torch.tensor([0.4, 0.6])}, **t),
+    "cloud": lambda **t: views.cloud(torch.randn(9, 3), list("abcabcabc"), axes="xyz", unit="u", **t),
+    "compare": lambda **t: views.compare({"a": {"n": 1.0, "m": stats.mean([0.0, 1.0])}, "b": {"m": -1, "n": 0}}, **t),
     "circuit": lambda **t: views.circuit({"r": [(0, 1)], "": ["LD"]}, [((0, 1), "LD", -0.5)], **t),
     "plane": lambda **t: views.plane([0, 1], [0, 1, 2], torch.randn(3, 2), xlabel="x", ylabel="y", unit="u", **t),
 }
@@ -64,6 +66,12 @@ def test_signed_maps_are_centred_at_zero(shift, monkeypatch):
         assert norm.vmin == -norm.vmax == -2.0
     else:
         assert 0.0 in (norm.vmin, norm.vmax)
+
+
+@pytest.mark.parametrize("states", [{}, {"a": {}}, {"a": {"n": 1.0}, "b": {"m": 1.0}}])
+def test_compare_wants_the_same_numbers_in_every_state(states):
+    with pytest.raises(ValueError, match="state"):
+        views.compare(states, **TEXT)
 
 
 def test_sentences_and_tables_are_markdown():

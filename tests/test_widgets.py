@@ -67,3 +67,61 @@ def test_tokens_read_back_as_the_prompt(setting):
     text = ioi.generate(model, 4, seed=0).text[1]
     assert "".join(words).removeprefix("BOS") == text
     assert torch.equal(base.tokens[1, 0], torch.tensor(model.tokenizer.bos_token_id))
+
+
+SETTINGS = [{"mover": 1.0, "fixed": 2.0}, {"mover": 3.0, "fixed": 2.0}, {"mover": -1.0, "fixed": 2.0}]
+
+
+def numbers(setting):
+    return {"accuracy": setting["mover"] / 4, "loss": th.Estimate(setting["fixed"], 1.0, 3.0)}
+
+
+def test_edit_dial_measures_every_setting_for_the_book(monkeypatch):
+    monkeypatch.setenv("TH_STATIC", "1")
+    asked = []
+    view = th.widgets.edit_dial(SETTINGS, lambda setting: asked.append(setting) or numbers(setting), *TEXT)
+    assert isinstance(view, th.View) and asked == SETTINGS
+
+
+def test_edit_dial_has_a_slider_for_every_scale_that_differs(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    monkeypatch.delenv("TH_STATIC", raising=False)
+    asked, drawn = [], []
+    compare = th.views.compare
+    monkeypatch.setattr(th.views, "compare", lambda states, *text: drawn.append(states) or compare(states, *text))
+    widget = th.widgets.edit_dial(SETTINGS, lambda setting: asked.append(setting) or numbers(setting), *TEXT)
+    (slider,) = [child for child in widget.children if hasattr(child, "min")]
+    assert (slider.description, slider.min, slider.max, slider.value) == ("mover", -1.0, 3.0, 1.0)
+    assert isinstance(widget.f(mover=2.0), th.View)
+    assert asked == [SETTINGS[0], {"mover": 2.0, "fixed": 2.0}]
+    assert list(drawn[-1].values()) == [numbers(setting) for setting in asked]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ([], "at least two"),
+        (SETTINGS[:1], "at least two"),
+        (SETTINGS[:1] * 2, "at least one scale must differ"),
+        ([{"a": 1.0}, {"b": 1.0}], "must have the scales"),
+        ([{"a": 1.0}, {"a": float("nan")}], "NaN or infinite"),
+    ],
+)
+def test_edit_dial_refuses_settings_it_cannot_turn(settings, message):
+    with pytest.raises(ValueError, match=message):
+        th.widgets.edit_dial(settings, numbers, *TEXT)
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        (lambda setting: {}, "same named numbers"),
+        (lambda setting: {str(setting["mover"]): 1.0}, "same named numbers"),
+        (lambda setting: {"loss": float("inf")}, "NaN or infinite numbers: .*loss"),
+        (lambda setting: {"loss": 1.0 if setting["mover"] == 1 else float("nan")}, "mover.*3.0.* holds NaN"),
+    ],
+)
+def test_edit_dial_refuses_measurements_that_are_none(measure, message, monkeypatch):
+    monkeypatch.setenv("TH_STATIC", "1")
+    with pytest.raises(ValueError, match=message):
+        th.widgets.edit_dial(SETTINGS, measure, *TEXT)

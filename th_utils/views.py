@@ -7,83 +7,22 @@ zero, and the unit stands on the axis or colour bar.
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, TwoSlopeNorm
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from .cloud import cloud
+from .figure import COLOURS, GREY, MARKERS, View, array, finish, new
 from .prose import heads, say, table
 from .weights import label
 
 __all__ = [
-    "View", "attention", "bars", "circuit", "head_map", "heads", "lines", "plane", "say", "scatter", "strip", "table",
+    "View", "attention", "bars", "circuit", "cloud", "compare", "head_map", "heads", "lines", "plane", "say", "scatter",
+    "strip", "table",
 ]  # fmt: skip
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#8a8a8a"
-STYLE = {
-    "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "figure.dpi": 110,
-    "font.family": "DejaVu Sans",
-}  # fmt: skip
-
-
-class View:
-    """A finished figure: PNG bytes and the text that says what it shows to somebody who cannot see it."""
-
-    def __init__(self, figure: Figure, alt: str):
-        if len(alt.split()) < 5:
-            raise ValueError(f"alt text must state what the figure shows, in at least five words; got {alt!r}")
-        self.alt = " ".join(alt.split())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
-        self.png = buffer.getvalue()
-
-    def save(self, path) -> None:
-        """Write the PNG to a file."""
-        with open(path, "wb") as file:
-            file.write(self.png)
-
-    def show(self, name: str) -> None:
-        """Display the figure under a name by which other pages of the book can show it too (MyST-NB's `glue`)."""
-        from IPython.display import display
-
-        display(self, metadata={"scrapbook": {"name": name, "mime_prefix": ""}})
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        data = base64.b64encode(self.png).decode()
-        alt = html.escape(self.alt, quote=True)
-        return {
-            "text/html": f'<img style="max-width:100%" alt="{alt}" src="data:image/png;base64,{data}">',
-            "image/png": data,
-            "text/plain": f"Figure: {self.alt}",
-        }
-
-
-def _new(width: float, height: float, columns: int = 1, rows: int = 1):
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, columns, sharey="row", squeeze=False)
-    return figure, list(axes.flat)
-
-
-def _finish(figure: Figure, title: str, alt: str) -> View:
-    with matplotlib.rc_context(STYLE):
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        return View(figure, alt)
-
-
-def _array(values) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
 
 
 def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int, int]] = ()) -> View:
@@ -92,7 +31,7 @@ def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int,
     `values`: [layers, heads], or a mapping of panel name to such arrays, drawn on one common scale. Signed values get
     a diverging map centred at zero.
     """
-    panels = {name: _array(v) for name, v in (values.items() if isinstance(values, Mapping) else [("", values)])}
+    panels = {name: array(v) for name, v in (values.items() if isinstance(values, Mapping) else [("", values)])}
     stacked = np.concatenate([p.ravel() for p in panels.values()])
     low, high = np.nanmin(stacked), np.nanmax(stacked)
     if low < 0 < high:
@@ -101,7 +40,7 @@ def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int,
     else:
         norm, cmap = Normalize(min(low, 0), max(high, 0)), "Blues" if high > 0 else "Blues_r"
     layers, n_heads = next(iter(panels.values())).shape
-    figure, axes = _new(8.5, (0.9 + 0.19 * n_heads) * len(panels) + 0.6, rows=len(panels))
+    figure, axes = new(8.5, (0.9 + 0.19 * n_heads) * len(panels) + 0.6, rows=len(panels))
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):
         image = axis.imshow(panel.T, aspect="auto", norm=norm, cmap=cmap, interpolation="nearest")
         axis.set(title=name, ylabel="head", yticks=range(0, n_heads, 2))
@@ -123,7 +62,7 @@ def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int,
             )
     axes[-1].set_xlabel("layer")
     figure.colorbar(image, ax=list(axes), label=unit, shrink=0.9)
-    return _finish(figure, title, alt)
+    return finish(figure, title, alt)
 
 
 def bars(
@@ -139,7 +78,7 @@ def bars(
 
     `baseline` draws a dashed line (chance, no effect) named by `baseline_name`.
     """  # fmt: skip
-    figure, (axis,) = _new(7.5, 0.8 + 0.3 * len(values))
+    figure, (axis,) = new(7.5, 0.8 + 0.3 * len(values))
     for row, (name, value) in enumerate(values.items()):
         middle = getattr(value, "value", value)
         colour = COLOURS[1] if name in highlight else COLOURS[0]
@@ -153,7 +92,38 @@ def bars(
         if baseline_name:
             axis.legend(loc="lower right", fontsize=8)
     axis.axvline(0, color="black", lw=0.8)
-    return _finish(figure, title, alt)
+    return finish(figure, title, alt)
+
+
+def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str) -> View:
+    """The same named numbers in several states: one panel per number on its own scale, one bar per state.
+
+    Numbers may be `stats.Estimate`, drawn with their intervals. A dashed line continues the first state, drawn grey.
+    Raises `ValueError` when there is no state or the states do not hold the same names.
+    """
+    if not states:
+        raise ValueError("states is empty: give at least one state and its numbers")
+    names = list(next(iter(states.values())))
+    if not names or any(set(state) != set(names) for state in states.values()):
+        given = "; ".join(f"{name}: {', '.join(numbers)}" for name, numbers in states.items())
+        raise ValueError(f"every state needs the same numbers, at least one; got {given}")
+    figure, axes = new(max(6.0, 1.8 + 2.0 * len(names)), 1.2 + 0.42 * len(states), len(names))
+    for axis, name in zip(axes, names, strict=True):
+        for row, value in enumerate(state[name] for state in states.values()):
+            middle = getattr(value, "value", value)
+            axis.barh(row, middle, color=COLOURS[0] if row else GREY, height=0.7)
+            if hasattr(value, "low"):
+                axis.plot([value.low, value.high], [row, row], color="black", lw=1.2)
+            axis.annotate(f"{middle:.3g}", (middle, row), (3 if middle >= 0 else -3, 0), textcoords="offset points",
+                          ha="left" if middle >= 0 else "right", va="center", fontsize=8,
+                          path_effects=[withStroke(linewidth=2, foreground="white")])  # fmt: skip
+            if row == 0:
+                axis.axvline(middle, color="black", ls="--", lw=0.8)
+        axis.axvline(0, color="black", lw=0.8)
+        axis.set(xlabel=name, yticks=range(len(states)), yticklabels=list(states))
+        axis.set_ylim(len(states) - 0.5, -0.5)
+        axis.margins(x=0.2)
+    return finish(figure, title, alt)
 
 
 def lines(
@@ -170,7 +140,7 @@ def lines(
     A mapping of mappings draws one panel per outer name, with the same axes.
     """
     panels = series if isinstance(next(iter(series.values())), Mapping) else {"": series}
-    figure, axes = _new(4.2 * max(len(panels), 1.7), 3.4, len(panels))
+    figure, axes = new(4.2 * max(len(panels), 1.7), 3.4, len(panels))
     for axis, (panel, curves) in zip(axes, panels.items(), strict=True):
         for i, (name, values) in enumerate(curves.items()):
             middle = [getattr(v, "value", v) for v in values]
@@ -186,7 +156,7 @@ def lines(
         axis.set(xlabel=xlabel, title=panel)
     axes[0].set_ylabel(ylabel)
     axes[-1].legend(fontsize=8)
-    return _finish(figure, title, alt)
+    return finish(figure, title, alt)
 
 
 def strip(
@@ -202,20 +172,20 @@ def strip(
 
     `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest outside it are written.
     """
-    figure, (axis,) = _new(8.0, 1.0 + 0.42 * len(groups))
+    figure, (axis,) = new(8.0, 1.0 + 0.42 * len(groups))
     rng = np.random.default_rng(0)
     if band:
         axis.axvspan(*band, color=GREY, alpha=0.25, lw=0, label="null, 99.9%")
         axis.legend(loc="lower right", fontsize=8)
     for row, (name, values) in enumerate(groups.items()):
-        values = _array(values)
+        values = array(values)
         axis.plot(values, row + rng.uniform(-0.22, 0.22, values.size), ".", ms=5, color=COLOURS[row % 7], alpha=0.8)
         if labels:
             for i in np.argsort(-values)[:n_labels]:
                 if band is None or values[i] > band[1]:
                     axis.annotate(labels[name][i], (values[i], row), (4, 6), textcoords="offset points", fontsize=8)
     axis.set(yticks=range(len(groups)), yticklabels=list(groups), xlabel=unit, ylim=(len(groups) - 0.5, -0.5))
-    return _finish(figure, title, alt)
+    return finish(figure, title, alt)
 
 
 def scatter(
@@ -227,24 +197,22 @@ def scatter(
     names: Mapping[str, tuple[float, float]] | None = None,
 ) -> View:
     """Points by group, each `(x, y)`; colour and marker differ between groups; `names` writes words at points."""
-    figure, (axis,) = _new(6.5, 4.4)
+    figure, (axis,) = new(6.5, 4.4)
     for i, (name, (x, y)) in enumerate(groups.items()):
-        axis.scatter(
-            _array(x), _array(y), s=18, color=COLOURS[i % 7], marker=MARKERS[i % 7], alpha=0.7, lw=0, label=name
-        )
+        axis.scatter(array(x), array(y), s=18, color=COLOURS[i % 7], marker=MARKERS[i % 7], alpha=0.7, lw=0, label=name)
     for name, at in (names or {}).items():
         axis.annotate(name, at, (5, 4), textcoords="offset points", fontsize=8)
     axis.axhline(0, color="black", lw=0.6)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     if len(groups) > 1:
         axis.legend(fontsize=8)
-    return _finish(figure, title, alt)
+    return finish(figure, title, alt)
 
 
 def attention(tokens: Sequence[str], rows: Mapping[str, object], title: str, alt: str) -> View:
     """Attention of a few heads from one position to the tokens of a prompt: one row per head, one cell per token."""
-    matrix = np.stack([_array(v)[: len(tokens)] for v in rows.values()])
-    figure, (axis,) = _new(max(6.0, 0.52 * len(tokens) + 1.6), 1.5 + 0.34 * len(rows))
+    matrix = np.stack([array(v)[: len(tokens)] for v in rows.values()])
+    figure, (axis,) = new(max(6.0, 0.52 * len(tokens) + 1.6), 1.5 + 0.34 * len(rows))
     image = axis.imshow(matrix, aspect="auto", cmap="Blues", vmin=0, vmax=1)
     axis.set(yticks=range(len(rows)), yticklabels=list(rows))
     axis.set_xticks(range(len(tokens)), [t.replace("$", r"\$") for t in tokens], rotation=60, ha="right", fontsize=9)
@@ -253,7 +221,7 @@ def attention(tokens: Sequence[str], rows: Mapping[str, object], title: str, alt
             axis.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=7,
                       color="white" if value > 0.55 else "black")  # fmt: skip
     figure.colorbar(image, ax=axis, label="attention probability", shrink=0.9)
-    return _finish(figure, title, alt)
+    return finish(figure, title, alt)
 
 
 def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tuple], title: str, alt: str) -> View:
@@ -262,7 +230,7 @@ def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tu
     Line width grows with the absolute strength; blue edges help the answer, orange ones work against it. A node
     may also be a string such as "logits".
     """
-    figure, (axis,) = _new(9.0, 1.2 + 0.55 * max(len(nodes) for nodes in columns.values()))
+    figure, (axis,) = new(9.0, 1.2 + 0.55 * max(len(nodes) for nodes in columns.values()))
     places = {}
     for x, (role, nodes) in enumerate(columns.items()):
         axis.text(x, 0.75, role, ha="center", va="bottom", fontsize=9, fontweight="bold")
@@ -280,17 +248,17 @@ def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tu
             "color": COLOURS[0] if strength >= 0 else COLOURS[1], "connectionstyle": "arc3,rad=0.04"})  # fmt: skip
     axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(min(y for _, y in places.values()) - 0.7, 1.3))
     axis.axis("off")
-    return _finish(figure, title, alt)
+    return finish(figure, title, alt)
 
 
 def plane(x, y, values, title: str, alt: str, xlabel: str, ylabel: str, unit: str) -> View:
     """A quantity over a grid of two coordinates: `values[i, j]` at `(x[j], y[i])`, zero-centred when signed."""
-    grid = _array(values)
+    grid = array(values)
     limit = np.nanmax(np.abs(grid))
     signed = np.nanmin(grid) < 0 < np.nanmax(grid)
-    figure, (axis,) = _new(6.2, 4.6)
-    image = axis.pcolormesh(_array(x), _array(y), grid, shading="nearest", cmap="RdBu_r" if signed else "Blues",
+    figure, (axis,) = new(6.2, 4.6)
+    image = axis.pcolormesh(array(x), array(y), grid, shading="nearest", cmap="RdBu_r" if signed else "Blues",
                             vmin=-limit if signed else None, vmax=limit if signed else None)  # fmt: skip
     axis.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image, ax=axis, label=unit)
-    return _finish(figure, title, alt)
+    return finish(figure, title, alt)

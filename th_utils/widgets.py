@@ -7,8 +7,9 @@ waits for a kernel or for the network.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
 import torch
@@ -90,3 +91,68 @@ def dial(
         value=settings[0], min=low, max=high, step=(high - low) / 40, description=name, continuous_update=False
     )
     return interactive(lambda value: views.attention(words, {label(head): row(value)}, title, alt), value=slider)
+
+
+def edit_dial(
+    settings: Sequence[Mapping[str, float]],
+    measure: Callable[[Mapping[str, float]], Mapping[str, object]],
+    title: str,
+    alt: str,
+):
+    """Turn the scales of an edit and watch what it gains and what it costs.
+
+    `settings` are named scales, all with the same names; the first is what the others are compared with. `measure`
+    turns named scales into named numbers (accuracy, attention to the answer, loss in nats) or `stats.Estimate`s;
+    it makes the edit, so the dial knows no model. Where a kernel runs there is one slider for each scale that differs
+    between the settings, over the range it has there, and bars for the first setting and the one in hand; otherwise
+    a picture of all settings. Every turn of a slider calls `measure` once.
+
+    Raises `ValueError` for fewer than two settings, settings with other names, without a difference or with NaN or
+    infinite scales, and when `measure` returns no numbers, other names than before, or NaN or infinite numbers.
+    """
+    if len(settings) < 2:
+        raise ValueError(f"settings must hold at least two settings to turn between, got {list(settings)}")
+    first = {name: float(value) for name, value in settings[0].items()}
+    for setting in settings:
+        if set(setting) != set(first):
+            raise ValueError(f"every setting must have the scales {sorted(first)}, got {sorted(setting)}")
+        _check_finite(setting, "the setting")
+    ends = {name: (min(s[name] for s in settings), max(s[name] for s in settings)) for name in first}
+    turned = [name for name, (low, high) in ends.items() if low < high]
+    if not turned:
+        raise ValueError(f"all settings are the same, {first}: at least one scale must differ")
+
+    def measured(setting: Mapping[str, float]) -> dict[str, object]:
+        numbers = dict(measure(first | setting))
+        if not numbers or set(numbers) != set(names or numbers):
+            raise ValueError(f"measure must return the same named numbers every time, {names}; got {sorted(numbers)}")
+        _check_finite(numbers, f"measure({first | setting})")
+        return numbers
+
+    def name_of(setting: Mapping[str, float]) -> str:
+        return "\n".join(f"{name} = {float(setting[name]):g}" for name in turned)
+
+    names: list[str] = []
+    start = measured(first)
+    names += start
+    if not live("ipywidgets"):
+        states = {name_of(s): measured({n: float(v) for n, v in s.items()}) for s in settings[1:]}
+        return views.compare({name_of(first): start} | states, title, alt)
+    from ipywidgets import FloatSlider, interactive
+
+    def show(**setting: float) -> views.View:
+        now = start if all(setting[name] == first[name] for name in turned) else measured(setting)
+        return views.compare({f"start:\n{name_of(first)}": start, f"now:\n{name_of(setting)}": now}, title, alt)
+
+    sliders = {
+        name: FloatSlider(value=first[name], min=low, max=high, step=(high - low) / 40, description=name,
+                          style={"description_width": "initial"}, continuous_update=False)
+        for name, (low, high) in ends.items() if name in turned
+    }  # fmt: skip
+    return interactive(show, **sliders)
+
+
+def _check_finite(numbers: Mapping[str, object], source: str) -> None:
+    bad = {name: value for name, value in numbers.items() if not math.isfinite(getattr(value, "value", value))}
+    if bad:
+        raise ValueError(f"{source} holds NaN or infinite numbers: {bad}")

@@ -1,24 +1,13 @@
 """Every page of the book in a real browser with the network cut: no kernel, no connection."""
 
-import os
-import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from playwright.sync_api import sync_playwright
+from chromium import headless
 from rendered import HTML
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PHONE = {"width": 390, "height": 844}
 
 
@@ -37,14 +26,8 @@ def address(built_book):
 
 @pytest.fixture(scope="session")
 def browser(built_book):
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        reason = f"none of {', '.join(NAMES)} is installed"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with headless() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

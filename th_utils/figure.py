@@ -1,0 +1,88 @@
+"""What every figure of the book is: a `View`, a picture with the text that says what it shows, in the house style."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#8a8a8a"
+STYLE = {
+    "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "figure.dpi": 110,
+    "font.family": "DejaVu Sans",
+}  # fmt: skip
+
+
+class View:
+    """A finished figure: PNG bytes and the text that says what it shows to somebody who cannot see it.
+
+    `around` is HTML before and after the image, for figures that come alive in a browser; the image is what is seen
+    where scripts do not run. `colours` limits the palette: a quarter of the bytes, for pictures without gradients.
+    """
+
+    def __init__(self, figure: Figure, alt: str, around: tuple[str, str] = ("", ""), colours: int | None = None):
+        if len(alt.split()) < 5:
+            raise ValueError(f"alt text must state what the figure shows, in at least five words; got {alt!r}")
+        self.alt = " ".join(alt.split())
+        self._around = around
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
+        if colours is not None:
+            image = Image.open(buffer).convert("RGB").quantize(colours)
+            buffer = io.BytesIO()
+            image.save(buffer, format="png", optimize=True)
+        self.png = buffer.getvalue()
+
+    def save(self, path) -> None:
+        """Write the PNG to a file."""
+        with open(path, "wb") as file:
+            file.write(self.png)
+
+    def show(self, name: str) -> None:
+        """Display the figure under a name by which other pages of the book can show it too (MyST-NB's `glue`)."""
+        from IPython.display import display
+
+        display(self, metadata={"scrapbook": {"name": name, "mime_prefix": ""}})
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        data = base64.b64encode(self.png).decode()
+        alt = html.escape(self.alt, quote=True)
+        image = f'<img style="max-width:100%" alt="{alt}" src="data:image/png;base64,{data}">'
+        return {
+            "text/html": image.join(self._around),
+            "image/png": data,
+            "text/plain": f"Figure: {self.alt}",
+        }
+
+
+def new(width: float, height: float, columns: int = 1, rows: int = 1, projection: str | None = None):
+    """An empty figure in inches and its axes, row by row; panels of one row share their vertical axis."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        share = "row" if projection is None else False
+        axes = figure.subplots(rows, columns, sharey=share, squeeze=False, subplot_kw={"projection": projection})
+    return figure, list(axes.flat)
+
+
+def finish(
+    figure: Figure, title: str, alt: str, around: tuple[str, str] = ("", ""), colours: int | None = None
+) -> View:
+    """Put the title on and make the `View`."""
+    with matplotlib.rc_context(STYLE):
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        return View(figure, alt, around, colours)
+
+
+def array(values) -> np.ndarray:
+    """Numbers as float64, from a tensor on any device or anything numpy reads."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
