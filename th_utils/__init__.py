@@ -18,6 +18,7 @@ _HOMES = {
     "tasks": ("Prompts",),
     "runs": ("Run", "run", "rerun", "rerun_last", "rows"),
     "outputs": ("logits", "logit_difference", "top1"),
+    "language": ("text_loss",),
     "attribution": (
         "Attribution", "direct_logit_attribution", "attention_between", "previous_token_attention", "head_table",
         "mover_roles", "source_roles", "Thresholds",
@@ -27,6 +28,7 @@ _HOMES = {
     "faithfulness": ("keep_heads", "knock_out", "random_like"),
     "channels": ("Channel", "channel", "random_channel"),
     "edits": ("Edit", "edited", "scale_component", "zero_component", "set_component", "scale_head", "scale_reading"),
+    "edit_files": ("save_edits", "load_edits", "describe_edits"),
     "checks": ("claim", "identity", "exercise", "ClaimFailed"),
     "prediction": ("predictive_power", "standing"),
     "stats": ("Estimate",),

@@ -1,0 +1,49 @@
+"""How well a model predicts ordinary text: the price of an intervention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from . import bridge
+from .runs import Batch, Hook, run
+from .tasks import Prompts
+
+CHUNK = 128  # positions unembedded at once: with 50 000 tokens in the vocabulary 25 MB
+
+
+@torch.no_grad()
+def text_loss(model, text: Prompts, hooks: Sequence[Hook] = ()) -> Float[Tensor, " batch"]:
+    """Mean next-token cross-entropy of every text, in nats per token of this model's tokenizer.
+
+    `−1/(T−1) Σ_t log p(token t+1 | tokens 1 … t)` over all T tokens of a text, what training minimises. Works inside
+    `with th.edited(...)` and under `hooks`, which act at every position and see `.rows` of `text`. The cost is one
+    pass over each text, one at a time. `text` comes from `tasks.english.passages`; any `Prompts` will do.
+    Tokenizers differ, and so do losses per token of two models. Raises `ValueError` for texts of fewer than two
+    tokens and none.
+    """
+    if not len(text) or (text.end < 1).any():
+        raise ValueError(f"need texts of at least two tokens, got {[int(end) + 1 for end in text.end]}")
+    W_U, b_U = bridge.unembedding(model)
+    losses = []
+    for i, end in enumerate(text.end.tolist()):
+        one = text.select([i])
+        one = replace(one, tokens=one.tokens[:, : end + 1])
+        final = bridge.final_norm(model, run(model, one, "all", [_row(hook, i) for hook in hooks]).resid[-1, 0])
+        chunks = zip(final[:-1].split(CHUNK), one.tokens[0, 1:].to(final.device).split(CHUNK), strict=True)
+        total = 0.0
+        for states, following in chunks:
+            logits = states @ W_U if b_U is None else states @ W_U + b_U
+            total = total + cross_entropy(logits, following, reduction="sum")
+        losses.append(total / end)
+    return torch.stack(losses)
+
+
+def _row(hook: Hook, i: int) -> tuple[str, Callable]:
+    name, function = hook
+    return name, lambda value, _: function(value, Batch(slice(i, i + 1)))
