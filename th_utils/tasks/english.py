@@ -3,7 +3,7 @@
 Eight are openings of works published before 1928, which no copyright covers any more; dashes and quotation marks are
 the keyboard's, and words in italics are plain. Texts as well known as these were almost certainly in a model's
 training data, so that their loss says little about other English: what counts is how much it changes. Two passages
-were written for this book, and no model has seen them.
+were written for this book, after the models were trained.
 
 `CHOOSE` and `TEST` name two halves: what is chosen by the loss on one (which edit, which scale) is reported on the
 other. Five passages are few: give a mean with an interval over them, not over their tokens, which depend on each other.
