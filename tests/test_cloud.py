@@ -15,7 +15,7 @@ from th_utils import views
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = {"title": "a finding", "alt": "points of some groups in space"}
-EVIL = "</script><script>window.harm = 1</script><b>&amp;"
+EVIL = "</script ><script>window.harm = 1</script><!--<script <b>&amp;"
 
 
 def html(view) -> str:

@@ -93,7 +93,7 @@ def _finish(
         ],
     }  # fmt: skip
     # No "<" from a label can end the script element early.
-    text = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c").replace(">", r"\u003e")
+    text = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c")
     script = (files(__package__) / "static" / "cloud.js").read_text(encoding="utf8")
     # JupyterLab leaves the keys to elements that say so.
     before = '<figure class="th-cloud" data-lm-suppress-shortcuts="true" style="margin:0">'

@@ -107,22 +107,26 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str) ->
     if not names or any(set(state) != set(names) for state in states.values()):
         given = "; ".join(f"{name}: {', '.join(numbers)}" for name, numbers in states.items())
         raise ValueError(f"every state needs the same numbers, at least one; got {given}")
-    figure, axes = new(max(6.0, 1.8 + 2.0 * len(names)), 1.2 + 0.42 * len(states), len(names))
+    height = 0.3 + 0.15 * max(name.count("\n") for name in states)
+    figure, axes = new(max(6.0, 1.8 + 2.0 * len(names)), 1.2 + height * len(states), len(names))
     for axis, name in zip(axes, names, strict=True):
         for row, value in enumerate(state[name] for state in states.values()):
             middle = getattr(value, "value", value)
             axis.barh(row, middle, color=COLOURS[0] if row else GREY, height=0.7)
             if hasattr(value, "low"):
                 axis.plot([value.low, value.high], [row, row], color="black", lw=1.2)
-            axis.annotate(f"{middle:.3g}", (middle, row), (3 if middle >= 0 else -3, 0), textcoords="offset points",
-                          ha="left" if middle >= 0 else "right", va="center", fontsize=8,
+            right = middle >= 0
+            end = getattr(value, "high" if right else "low", middle)
+            axis.annotate(f"{middle:.3g}".replace("-", "−"), (end, row), (3 if right else -3, 0), fontsize=8,
+                          textcoords="offset points", ha="left" if right else "right", va="center",
                           path_effects=[withStroke(linewidth=2, foreground="white")])  # fmt: skip
             if row == 0:
                 axis.axvline(middle, color="black", ls="--", lw=0.8)
         axis.axvline(0, color="black", lw=0.8)
         axis.set(xlabel=name, yticks=range(len(states)), yticklabels=list(states))
         axis.set_ylim(len(states) - 0.5, -0.5)
-        axis.margins(x=0.2)
+        axis.tick_params(labelsize=8)
+        axis.margins(x=0.3)
     return finish(figure, title, alt)
 
 
