@@ -41,3 +41,9 @@ def top1(model, result: Run, prompts: Prompts, batch_size: int = 256) -> Tensor:
         part = rows(result, slice(i, i + batch_size))
         hits.append(logits(model, part).argmax(-1) == prompts.answer[i : i + batch_size].to(part.end.device))
     return torch.cat(hits)
+
+
+def answer_loss(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]:
+    """−log p(answer) over the full vocabulary, in nats, per prompt."""
+    log_p = logits(model, result).log_softmax(-1)
+    return -log_p.gather(1, prompts.answer.to(log_p.device)[:, None])[:, 0]
