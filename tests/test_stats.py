@@ -180,3 +180,26 @@ def test_an_estimate_prints_without_negative_zeros():
     estimate = stats.Estimate(-0.001, -0.004, 0.25)
     assert str(estimate) == "0.00 [0.00, 0.25]"
     assert f"{estimate:+.1f}" == "+0.0 [+0.0, +0.2]"
+
+
+def test_logistic_regression_recovers_planted_coefficients():
+    rng = np.random.default_rng(0)
+    x, dull = rng.normal(size=(2, 4000))
+    hits = rng.random(4000) < 1 / (1 + np.exp(-(0.5 + 1.2 * x)))
+    fit = stats.logistic({"x": 10 * x + 3, "dull": dull, "constant": np.ones(4000)}, hits)
+    planted, nothing = fit.coefficients["x"], fit.coefficients["dull"]
+    assert planted.low < 1.2 < planted.high and nothing.low < 0 < nothing.high
+    assert fit.coefficients["constant"].value == pytest.approx(0, abs=1e-6)
+    assert fit.log_likelihood > stats.logistic({"dull": dull}, hits).log_likelihood + 100
+
+
+def test_logistic_regression_of_separable_data_is_finite():
+    fit = stats.logistic({"x": np.arange(20)}, np.arange(20) > 9)
+    assert 0 < fit.coefficients["x"].value < 1e3 and fit.log_likelihood > -1
+
+
+def test_logistic_regression_refuses_other_outcomes():
+    with pytest.raises(ValueError, match="0/1"):
+        stats.logistic({"x": [1, 2, 3]}, [0, 1, 2])
+    with pytest.raises(ValueError, match="differ in length"):
+        stats.logistic({"x": [1, 2]}, [0, 1, 1])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 
 class Estimate(NamedTuple):
@@ -104,3 +104,37 @@ def precision_at(scores, positives, k: int) -> float:
     if not 1 <= k <= scores.size:
         raise ValueError(f"k must be 1 to {scores.size} (the number of scores), got {k}")
     return float(positives[np.argsort(-scores, kind="stable")[:k]].mean())
+
+
+class Logistic(NamedTuple):
+    """A fitted logistic regression: a coefficient per predictor (per standard deviation), log-likelihood in nats."""
+
+    coefficients: dict[str, Estimate]
+    log_likelihood: float
+
+
+def logistic(predictors: Mapping[str, object], hits, level: float = 0.95) -> Logistic:
+    """Log-odds of a hit as a linear function of predictors, each standardised to mean 0 and sd 1.
+
+    Maximum likelihood with a faint ridge (1e-3 per coefficient), so that separable data give finite numbers; Wald
+    intervals. An intercept is fitted and left out. A coefficient of 0.7 doubles the odds per standard deviation. A
+    constant predictor gets 0.
+    Raises `ValueError` for no predictors, other lengths, or outcomes other than 0 and 1.
+    """
+    y = _values(hits, "hits")
+    if not np.isin(y, (0.0, 1.0)).all() or not predictors:
+        raise ValueError("hits must be true/false or 0/1, and there must be at least one predictor")
+    columns = [_pair(values, y, (name, "hits"))[0] for name, values in predictors.items()]
+    x = np.column_stack([np.ones(len(y)), *((c - c.mean()) / (c.std() or 1.0) for c in columns)])
+    ridge = 1e-3 * np.append(0.0, np.ones(len(columns)))
+
+    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+        s = x @ w
+        return float(np.logaddexp(0, s).sum() - s @ y + ridge @ w**2 / 2), x.T @ (1 / (1 + np.exp(-s)) - y) + ridge * w
+
+    w = optimize.minimize(loss, np.zeros(x.shape[1]), jac=True, method="BFGS").x
+    p = 1 / (1 + np.exp(-(x @ w)))
+    spread = np.sqrt(np.diag(np.linalg.inv((x.T * (p * (1 - p))) @ x + np.diag(ridge + 1e-9))))
+    reach = stats.norm.ppf(0.5 + level / 2) * spread
+    fitted = {name: Estimate(w[i], w[i] - reach[i], w[i] + reach[i]) for i, name in enumerate(predictors, start=1)}
+    return Logistic(fitted, -loss(w)[0])

@@ -141,7 +141,8 @@ def lines(
 ) -> View:
     """Curves with bands. Each series is a list of numbers or of `stats.Estimate` over `x`; `marks` are vertical lines.
 
-    A mapping of mappings draws one panel per outer name, with the same axes.
+    A mapping of mappings draws one panel per outer name, with the same axes; panels with the same names share a
+    legend.
     """
     panels = series if isinstance(next(iter(series.values())), Mapping) else {"": series}
     figure, axes = new(4.2 * max(len(panels), 1.7), 3.4, len(panels))
@@ -158,8 +159,12 @@ def lines(
             )
         axis.axhline(0, color="black", lw=0.6)
         axis.set(xlabel=xlabel, title=panel)
+        if all(float(value).is_integer() for value in x):
+            axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel(ylabel)
-    axes[-1].legend(fontsize=8)
+    several = len({tuple(curves) for curves in panels.values()}) > 1
+    for axis in axes if several else axes[-1:]:
+        axis.legend(fontsize=8)
     return finish(figure, title, alt)
 
 

@@ -1,0 +1,38 @@
+"""Figures for lists: a picture for every function, and clear words for what does not fit."""
+
+import numpy as np
+import pytest
+
+from th_utils import maps
+
+ALT = "a figure of planted numbers for a test"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda: maps.numbers([[0.5, np.nan], [1.0, 0.0]], ["2", "3"], ["1st", "2nd"], "t", ALT, "share", "x", "y"),
+        lambda: maps.clouds(
+            {"a": (np.eye(2), [0, 1]), "b": (np.ones((3, 2)), [0, 0, 0])}, ["1", "2"], "t", ALT, "x", "y"
+        ),
+        lambda: maps.territories(
+            [0, 1], [0, 1, 2], {"a": [[0, 0], [1, 0], [1, 2]]}, ["1", "2", "3"], "t", ALT, "x", "y"
+        ),
+    ],
+)
+def test_every_map_has_a_picture_and_its_alt_text(view):
+    made = view()
+    assert made.png.startswith(b"\x89PNG") and made.alt == ALT
+
+
+def test_numbers_need_a_name_for_every_row_and_column():
+    with pytest.raises(ValueError, match=r"expected \(1, 2\)"):
+        maps.numbers([[0.5]], ["2"], ["1st", "2nd"], "t", ALT, "share", "x", "y")
+
+
+def test_places_in_words():
+    assert [maps.nth(i) for i in (0, 1, 2, 3, 10, 11, 12, 20, 21)] == [
+        "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="count from 0"):
+        maps.nth(-1)

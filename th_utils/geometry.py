@@ -1,0 +1,137 @@
+"""Which positions of a list can a few numbers select? A reader's scores as affine functions of coordinates.
+
+Fix a prompt and the scale of the reader's normalisation. When the coordinates of some stream directions change by `a`,
+the reader's score for position i becomes `b_i + a·κ_i`: each position is a point κ_i, its code. A position can be
+selected iff some `a` puts it above all others, which for large `a` means that κ_i is a corner of the points' convex
+hull. Corners of a line are its two ends. On a circle all points are corners, with margins that shrink as 1/N². This
+is our own derivation; chapter 04 tests it on a real head.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.optimize import linprog
+from torch import Tensor
+
+from . import bridge
+from .runs import Run
+from .weights import check_head
+
+
+@torch.no_grad()
+def position_codes(
+    model,
+    base: Run,
+    reader: tuple[int, int],
+    directions: Float[Tensor, "k d_model"],
+    positions: Int[Tensor, "batch items"],
+) -> tuple[Float[Tensor, "batch items"], Float[Tensor, "batch items k"]]:
+    """The reader's scores b from END to some positions, and how each score answers to each direction, κ.
+
+    `b_i = q·k_i / √d_head` as in the run; `κ_i = (R v W_Q)·k_i / (s √d_head)` with the run's own rotated keys, the
+    rotation R at END and the scale s of the reader's normalisation at END. Adding `a` (in units of the residual
+    stream) along the directions gives scores `b_i + a·κ_i` as long as s stays, and nothing in between reacts.
+    Raises `ValueError` for a head outside the model, or positions without one row per prompt.
+    """
+    layer, head = check_head(reader, *bridge.heads_shape(model))
+    if positions.ndim != 2 or len(positions) != len(base):
+        raise ValueError(f"positions must be [batch={len(base)}, items], got {tuple(positions.shape)}")
+    resid = base.at(base.resid)[layer]
+    centred = resid - resid.mean(-1, keepdim=True) if bridge.centres(model) else resid
+    scale = centred.norm(dim=-1) / bridge.attention_input(model, layer, resid).norm(dim=-1)
+    vectors = directions - directions.mean(-1, keepdim=True) if bridge.centres(model) else directions
+    asked = vectors.to(resid) @ bridge.head_matrix(model, layer, "W_Q")[head]
+    angles = bridge.rotary(model, resid, base.end[:, None])
+    batch = torch.arange(len(base), device=resid.device)[:, None]
+    keys = base.keys[layer][batch, positions.to(resid.device), head // bridge.kv_groups(model)]
+
+    def turned(queries: Tensor) -> Tensor:
+        return bridge.rotate(queries.unsqueeze(2), angles)[:, :, 0]
+
+    root = bridge.attention_scale(model)
+    query = turned(base.at(base.q)[layer, :, None, head])
+    scores = torch.einsum("bk,bik->bi", query[:, 0], keys) / root
+    parts = [torch.einsum("bvk,bik->biv", turned(part.expand(len(base), -1, -1)), keys) for part in asked.split(256)]
+    return scores, torch.cat(parts, -1) / (scale[:, None, None] * root)
+
+
+def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
+    """For every point the largest lead over its strongest rival that any `a` in the box |a| <= `limit` can give it.
+
+    `points`: [items, k]; `offsets`: [items], zeros by default. The lead of i is the minimum over j of
+    (b_i + a·κ_i) − (b_j + a·κ_j), maximised by a linear programme; positive means "can be selected". Without a limit
+    the lead may be infinite and is cut at 1.
+    Raises `ValueError` for fewer than two points, offsets of another length, infinite numbers or a limit that is not
+    positive.
+    """
+    codes = np.asarray(points, dtype=float)
+    base = np.zeros(len(codes)) if offsets is None else np.asarray(offsets, dtype=float)
+    if codes.ndim != 2 or len(codes) < 2 or base.shape != (len(codes),):
+        raise ValueError(f"need points [items >= 2, k] and one offset each, got {codes.shape} and {base.shape}")
+    if not (np.isfinite(codes).all() and np.isfinite(base).all()):
+        raise ValueError("points and offsets must be finite numbers")
+    if limit is not None and not limit > 0:
+        raise ValueError(f"limit must be a positive number, got {limit}")
+    k = codes.shape[1]
+    bounds = [(None, None) if limit is None else (-limit, limit)] * k + [(None, 1.0 if limit is None else None)]
+    best = []
+    for i in range(len(codes)):
+        others = np.delete(np.arange(len(codes)), i)
+        matrix = np.column_stack([codes[others] - codes[i], np.ones(len(others))])
+        solution = linprog(np.append(np.zeros(k), -1.0), matrix, base[i] - base[others], bounds=bounds)
+        if solution.status != 0:
+            raise RuntimeError(f"the linear programme of point {i} was not solved: {solution.message}")
+        best.append(solution.x[-1])
+    return np.array(best)
+
+
+def reachable(points, offsets=None, limit: float | None = None, tolerance: float = 1e-7) -> np.ndarray:
+    """Which points some `a` can select, [items] true or false: those with a positive best margin (see `margins`)."""
+    return margins(points, offsets, limit) > tolerance
+
+
+def decode(points, labels, folds: int = 10, seed: int = 0) -> np.ndarray:
+    """Labels predicted from points by cross-validated linear discriminant analysis, [n].
+
+    Nearest class mean in the metric of the pooled covariance, which is drawn towards a multiple of the identity by
+    d/(d + n): little for a few coordinates, much for as many as samples. Every label is predicted by a fit that has
+    not seen it.
+    Raises `ValueError` for labels of another length, or a class with fewer samples than `folds`.
+    """
+    x, y = np.asarray(points, dtype=float), np.asarray(labels)
+    if x.ndim != 2 or y.shape != (len(x),):
+        raise ValueError(f"need points [n, d] and n labels, got {x.shape} and {y.shape}")
+    classes, members = np.unique(y, return_counts=True)
+    if folds < 2 or members.min() < folds:
+        raise ValueError(f"{folds} folds need at least 2 and at most {members.min()}, the size of the smallest class")
+    rng, fold = np.random.default_rng(seed), np.empty(len(y), dtype=int)
+    for value in classes:  # stratified: every fold has its share of every class
+        where = rng.permutation(np.flatnonzero(y == value))
+        fold[where] = (np.arange(len(where)) + rng.integers(folds)) % folds
+    predicted = np.empty_like(y)
+    for part in range(folds):
+        train, held = fold != part, fold == part
+        means = np.stack([x[train & (y == value)].mean(0) for value in classes])
+        rest = x[train] - means[np.searchsorted(classes, y[train])]
+        covariance = rest.T @ rest / len(rest)
+        shrink = x.shape[1] / (x.shape[1] + len(rest))
+        scale = np.trace(covariance) / len(covariance) or 1.0
+        metric = np.linalg.inv((1 - shrink) * covariance + (shrink + 1e-9) * scale * np.eye(len(covariance)))
+        gaps = x[held][:, None] - means
+        predicted[held] = classes[np.einsum("ncd,de,nce->nc", gaps, metric, gaps).argmin(1)]
+    return predicted
+
+
+def information(labels, predicted) -> float:
+    """Mutual information between two labellings in bits, from their joint counts (biased upwards for few samples)."""
+    _, first = np.unique(np.asarray(labels), return_inverse=True)
+    _, second = np.unique(np.asarray(predicted), return_inverse=True)
+    if first.shape != second.shape or not len(first):
+        raise ValueError(f"need two labellings of the same length, got {first.shape} and {second.shape}")
+    joint = np.zeros((first.max() + 1, second.max() + 1))
+    np.add.at(joint, (first, second), 1 / len(first))
+    independent = joint.sum(1, keepdims=True) * joint.sum(0)
+    here = joint > 0
+    return float((joint[here] * np.log2(joint[here] / independent[here])).sum())

@@ -1,0 +1,100 @@
+"""Figures for lists: numbers by list length and place, clouds coloured by place, and maps of which place is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import BoundaryNorm, ListedColormap
+
+from .figure import View, array, finish, new
+
+
+def nth(i: int) -> str:
+    """The place of item i in words: 0 is "1st"."""
+    if i < 0:
+        raise ValueError(f"places count from 0, got {i}")
+    ending = "th" if i % 100 in (10, 11, 12) else {0: "st", 1: "nd", 2: "rd"}.get(i % 10, "th")
+    return f"{i + 1}{ending}"
+
+
+def _shades(n: int) -> list:
+    """Ordered colours, dark to light, that also differ in grey."""
+    return [colormaps["viridis"](x) for x in np.linspace(0, 0.95, max(n, 2))]
+
+
+def numbers(values, rows: Sequence[str], columns: Sequence[str], title: str, alt: str, unit: str, xlabel: str,
+            ylabel: str) -> View:  # fmt: skip
+    """A table of shares as a picture: `values[i, j]` in row i and column j, written and shaded; NaN stays empty."""
+    grid = array(values)
+    if grid.shape != (len(rows), len(columns)):
+        raise ValueError(f"values have shape {grid.shape}, expected ({len(rows)}, {len(columns)}): rows and columns")
+    figure, (axis,) = new(max(5.0, 1.8 + 0.5 * len(columns)), 1.3 + 0.42 * len(rows))
+    image = axis.imshow(grid, aspect="auto", cmap="Blues", vmin=0, vmax=1)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.set_xticks(range(len(columns)), columns, fontsize=9)
+    axis.set_yticks(range(len(rows)), rows)
+    for (i, j), value in np.ndenumerate(grid):
+        if np.isfinite(value):
+            written = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
+            colour = "white" if value > 0.6 else "black"
+            axis.text(j, i, written, ha="center", va="center", fontsize=8, color=colour)
+    figure.colorbar(image, ax=axis, label=unit, shrink=0.9)
+    return finish(figure, title, alt)
+
+
+def clouds(panels: Mapping[str, tuple], names: Sequence[str], title: str, alt: str, xlabel: str, ylabel: str) -> View:
+    """Clouds of points side by side on the same axes: panel -> (points [n, 2], labels [n]), coloured by ordered label.
+
+    Labels are indices into `names`; every group is drawn with its number at its mean.
+    """
+    figure, axes = new(2.9 * len(panels), 3.6, len(panels))
+    every = np.concatenate([array(points) for points, _ in panels.values()])
+    low, high = every.min(0), every.max(0)
+    pad = 0.05 * np.maximum(high - low, 1e-9)
+    for axis, (panel, (points, labels)) in zip(axes, panels.items(), strict=True):
+        points, labels = array(points), array(labels).astype(int)
+        shades = _shades(int(labels.max()) + 1)
+        for i in np.unique(labels):
+            mine = points[labels == i]
+            axis.scatter(mine[:, 0], mine[:, 1], s=9, color=shades[i], lw=0, alpha=0.8)
+        for i in np.unique(labels):
+            x, y = points[labels == i].mean(0)
+            axis.text(x, y, names[i], fontsize=8, ha="center", va="center",
+                      bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": shades[i], "lw": 1.5})  # fmt: skip
+        axis.axhline(0, color="black", lw=0.4)
+        axis.axvline(0, color="black", lw=0.4)
+        axis.set(
+            title=panel,
+            xlabel=xlabel,
+            xlim=(low[0] - pad[0], high[0] + pad[0]),
+            ylim=(low[1] - pad[1], high[1] + pad[1]),
+        )
+    axes[0].set_ylabel(ylabel)
+    return finish(figure, title, alt)
+
+
+def territories(x, y, panels: Mapping[str, object], names: Sequence[str], title: str, alt: str, xlabel: str,
+                ylabel: str) -> View:  # fmt: skip
+    """Which of a few ordered outcomes wins at every point of a grid.
+
+    `panels`: panel -> labels [len(y), len(x)], indices of `names`.
+    """
+    figure, axes = new(max(6.0, 1.5 + 3.0 * len(panels)), 3.7, len(panels))
+    shades = ListedColormap(_shades(len(names)))
+    norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
+    for axis, (panel, labels) in zip(axes, panels.items(), strict=True):
+        labels = array(labels)
+        image = axis.pcolormesh(array(x), array(y), labels, shading="nearest", cmap=shades, norm=norm)
+        axis.set(title=panel, xlabel=xlabel)
+        for i in np.unique(labels).astype(int):
+            rows, columns = np.nonzero(labels == i)
+            # The cell nearest to the middle of the territory, so that the name lies on its own colour.
+            best = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+            axis.text(array(x)[columns[best]], array(y)[rows[best]], names[i], ha="center", va="center", fontsize=8,
+                      bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85})  # fmt: skip
+    axes[0].set_ylabel(ylabel)
+    bar = figure.colorbar(image, ax=list(axes), ticks=range(len(names)), shrink=0.9)
+    bar.ax.set_yticklabels(names)
+    return finish(figure, title, alt)
