@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .prose import glued
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#8a8a8a"
@@ -51,7 +53,7 @@ class View:
         """Display the figure under a name by which other pages of the book can show it too (MyST-NB's `glue`)."""
         from IPython.display import display
 
-        display(self, metadata={"scrapbook": {"name": name, "mime_prefix": ""}})
+        display(self, metadata=glued(name))
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         data = base64.b64encode(self.png).decode()

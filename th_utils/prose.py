@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .weights import label
@@ -14,14 +15,24 @@ class _Sentence:
         self.text = text
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {"text/markdown": self.text, "text/plain": self.text}
+        # Without its marks for readers that show no Markdown, among them sentences quoted on another page.
+        return {"text/markdown": self.text, "text/plain": re.sub(r"\*\*|`", "", self.text)}
 
 
-def say(text: str) -> None:
-    """Display a sentence with computed numbers as Markdown."""
+def say(text: str, name: str | None = None) -> None:
+    """Display a sentence with computed numbers as Markdown.
+
+    With `name`, other pages of the book can quote it (MyST-NB's `glue:text`), as `View.show` does for figures; they
+    show it as plain text, so it should hold no formulas, links or tables.
+    """
     from IPython.display import display
 
-    display(_Sentence(" ".join(text.split())))
+    display(_Sentence(" ".join(text.split())), metadata=glued(name))
+
+
+def glued(name: str | None) -> dict:
+    """The display metadata by which MyST-NB's `glue` finds an output under a name."""
+    return {} if name is None else {"scrapbook": {"name": name, "mime_prefix": ""}}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
