@@ -167,3 +167,13 @@ def test_unknown_passages_are_refused(model, refuses, names):
 
 def test_line_breaks_of_the_source_are_not_in_the_text():
     assert english.plain("\n    one\n    two\n\n    three") == "one two\n\nthree"
+
+
+def test_the_loss_of_a_rerun_is_that_of_the_edited_model(model, weights):
+    text = english.passages(model, english.CHOOSE[:2])
+    base = th.run(model, text, "all", keep=2)
+    torch.testing.assert_close(th.run_loss(model, base), th.text_loss(model, text))
+    with th.edited(model, th.scale_head(weights, (2, 1), 3.0)):
+        torch.testing.assert_close(th.run_loss(model, th.rerun(model, base)), th.text_loss(model, text))
+    with pytest.raises(ValueError, match="positions='all'"):
+        th.run_loss(model, th.run(model, text))

@@ -31,14 +31,15 @@ def fit(model, prompts, english_run):
     )
 
 
-def factors_after(first=FIRST):
-    factors = torch.ones(4, 4)
-    factors[first:] = 1 + 0.5 * torch.randn(4 - first, 4, generator=torch.Generator().manual_seed(0))
+def factors_after(first=FIRST, parts=()):
+    factors = torch.ones(*parts, 4, 4)
+    factors[..., first:, :] = 1 + 0.5 * torch.randn(*parts, 4 - first, 4, generator=torch.Generator().manual_seed(0))
     return factors
 
 
-def test_hooks_and_weight_edits_are_the_same_change(model, weights, prompts):
-    factors = factors_after()
+@pytest.mark.parametrize("parts", [(), (2,)])
+def test_hooks_and_weight_edits_are_the_same_change(model, weights, prompts, parts):
+    factors = factors_after(parts=parts)
     hooked = th.run(model, prompts, hooks=scale_heads(factors, FIRST))
     with th.edited(model, *head_edits(weights, factors)):
         written = th.run(model, prompts)
@@ -128,3 +129,10 @@ def test_bad_requests_are_refused(model, weights, fit, english_run, prompts, ref
         fit_scales(model, scale_heads, torch.ones(4, 4), [(prompts, th.run(model, prompts))], th.run(model, prompts))
     with refuses("before layer 2"):
         fit_scales(model, scale_heads, torch.ones(4, 4), [(prompts, th.run(model, prompts))], english_run)
+
+
+def test_a_step_may_use_some_of_the_texts(fit):
+    some, every = (fit(steps=4, texts=n).history["divergence"].iloc[-1] for n in (1, 2))
+    assert some > 0 and some != every
+    with pytest.raises(ValueError, match="texts must be 1-2"):
+        fit(texts=3)

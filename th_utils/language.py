@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from . import bridge
-from .runs import Batch, Hook, run
+from .runs import Batch, Hook, Run, run
 from .tasks import Prompts
 
 CHUNK = 128  # positions unembedded at once: with 50 000 tokens in the vocabulary 25 MB
@@ -29,15 +29,31 @@ def text_loss(model, text: Prompts, hooks: Sequence[Hook] = ()) -> Float[Tensor,
     """
     if not len(text) or (text.end < 1).any():
         raise ValueError(f"need texts of at least two tokens, got {[int(end) + 1 for end in text.end]}")
-    W_U, b_U = bridge.unembedding(model)
     losses = []
     for i, end in enumerate(text.end.tolist()):
         one = text.select([i])
         one = replace(one, tokens=one.tokens[:, : end + 1])
-        final = bridge.final_norm(model, run(model, one, "all", [_row(hook, i) for hook in hooks]).resid[-1, 0])
-        chunks = zip(final[:-1].split(CHUNK), one.tokens[0, 1:].to(final.device).split(CHUNK), strict=True)
+        losses.append(run_loss(model, run(model, one, "all", [_row(hook, i) for hook in hooks])))
+    return torch.cat(losses)
+
+
+@torch.no_grad()
+def run_loss(model, result: Run) -> Float[Tensor, " batch"]:
+    """The same loss from a run with `positions="all"`: of `runs.rerun`, which saves the layers before an edit.
+
+    Raises `ValueError` for a run that keeps END only, and for texts of fewer than two tokens.
+    """
+    if result.positions != "all" or (result.end < 1).any():
+        raise ValueError(
+            f"need a run with positions='all' of texts of at least two tokens, got {result.positions!r} with "
+            f"{[int(end) + 1 for end in result.end]} tokens"
+        )
+    W_U, b_U = bridge.unembedding(model)
+    losses = []
+    for resid, tokens, end in zip(result.resid[-1], result.tokens, result.end.tolist(), strict=True):
+        final = bridge.final_norm(model, resid[:end])
         total = 0.0
-        for states, following in chunks:
+        for states, following in zip(final.split(CHUNK), tokens[1 : end + 1].split(CHUNK), strict=True):
             logits = states @ W_U if b_U is None else states @ W_U + b_U
             total = total + cross_entropy(logits, following, reduction="sum")
         losses.append(total / end)

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from . import bridge
-from .edits import Edit, scale_head
+from .edits import Edit, scale_head, scale_query
 from .outputs import answer_loss
 from .runs import Hook, Run, rerun, rerun_last, rows
 from .tasks import Prompts
@@ -35,23 +35,38 @@ class Fit:
     history: pd.DataFrame = field(repr=False)
 
 
-def scale_heads(factors: Float[Tensor, "layers heads"], first: int = 0) -> list[Hook]:
-    """Hooks that multiply what every head writes by its factor, in layers from `first` on: the form `head_edits` has
-    as hooks. Layers whose factors are all 1, and are not being fitted, get none.
+def scale_heads(factors: Float[Tensor, "*parts layers heads"], first: int = 0) -> list[Hook]:
+    """Hooks that multiply every head by its factor, in layers from `first` on; `head_edits` are the same in weights.
+
+    `factors` [layers, heads] scale what the heads write; [2, layers, heads] scale that and, in the second row, their
+    queries. Layers whose factors are all 1, and are not being fitted, get none.
     """
+    parts = factors if factors.ndim == 3 else factors[None]
 
-    def hook_of(layer: int) -> Hook:
-        return f"blocks.{layer}.attn.hook_z", lambda z, hook: z * factors[layer][:, None].to(z)
+    def hook_of(layer: int, point: str, row: Tensor) -> Hook:
+        return f"blocks.{layer}.attn.{point}", lambda value, hook: value * row[:, None].to(value)
 
-    layers = range(first, len(factors))
-    return [hook_of(layer) for layer in layers if factors.requires_grad or bool((factors[layer] != 1).any())]
+    return [
+        hook_of(layer, point, part[layer])
+        for layer in range(first, parts.shape[1])
+        for point, part in zip(("hook_z", "hook_q"), parts, strict=False)
+        if factors.requires_grad or bool((part[layer] != 1).any())
+    ]
 
 
-def head_edits(weights: HeadWeights, factors: Float[Tensor, "layers heads"]) -> list[Edit]:
-    """The weight edits of all heads whose factor is not 1. Raises `ValueError` for factors of another shape."""
-    if tuple(factors.shape) != (weights.n_layers, weights.n_heads):
-        raise ValueError(f"factors must be [{weights.n_layers}, {weights.n_heads}], got {tuple(factors.shape)}")
-    return [scale_head(weights, tuple(head), float(factors[tuple(head)])) for head in (factors != 1).nonzero().tolist()]
+def head_edits(weights: HeadWeights, factors: Float[Tensor, "*parts layers heads"]) -> list[Edit]:
+    """The weight edits of all factors that are not 1 (see `scale_heads`): W_O, and W_Q for the second row.
+
+    Raises `ValueError` for factors of another shape.
+    """
+    shape = (weights.n_layers, weights.n_heads)
+    if tuple(factors.shape) not in (shape, (2, *shape)):
+        raise ValueError(f"factors must be {list(shape)} or {[2, *shape]}, got {list(factors.shape)}")
+    parts = factors if factors.ndim == 3 else factors[None]
+    return [
+        (scale_head, scale_query)[part](weights, (layer, head), float(parts[part, layer, head]))
+        for part, layer, head in (parts != 1).nonzero().tolist()
+    ]
 
 
 def strongest(factors: Tensor, k: int, by: Tensor | None = None) -> Bool[Tensor, "*parts"]:
@@ -95,14 +110,16 @@ def fit_scales(
     sparsity: float = 0.02,
     rate: float = 0.08,
     batch: int = 32,
+    texts: int | None = None,
     seed: int = 0,
 ) -> Fit:
     """Fit factors by Adam, from `start`; `hooks(factors)` puts them into the model.
 
-    `hooks` is `scale_heads` with factors [layers, heads], or `channel.scale` with one factor per component; it must
+    `hooks` is `scale_heads` with its factors, or `channel.scale` with one factor per component; it must
     leave alone the layers before the one `english` was kept at. Only the factors in the mask `allowed` move. `tasks`
     are prompts with their unedited runs, of which `batch` random prompts each are used per step; `english` is a run of
-    ordinary text with `positions="all"` and `keep=` the first layer that may be edited.
+    ordinary text with `positions="all"` and `keep=` the first layer that may be edited, of which `texts` random ones
+    (None: all) are used per step; text costs more than the tasks do.
 
     Raises `ValueError` for no tasks, an English run that cannot be used, a mask of another shape or a loss that is not
     finite.
@@ -111,6 +128,9 @@ def fit_scales(
         raise ValueError("give at least one task, as (prompts, run)")
     if english.positions != "all" or english.kept is None:
         raise ValueError("english must be a run with positions='all' and keep=first edited layer")
+    texts = len(english) if texts is None else texts
+    if not 1 <= texts <= len(english):
+        raise ValueError(f"texts must be 1-{len(english)} (the texts in english), got {texts}")
     allowed = torch.ones_like(start, dtype=torch.bool) if allowed is None else allowed
     if allowed.shape != start.shape:
         raise ValueError(f"allowed must have the shape of start, {tuple(start.shape)}, got {tuple(allowed.shape)}")
@@ -126,7 +146,8 @@ def fit_scales(
             result = rerun_last(model, rows(base, index), hooks(factors))
             losses.append(answer_loss(model, result, prompts.select(index)).mean())
         task = torch.stack(losses).mean()
-        side = divergence(model, english, rerun(model, english, hooks(factors), batch_size=len(english)))
+        text = rows(english, torch.randperm(len(english), generator=generator)[:texts])
+        side = divergence(model, text, rerun(model, text, hooks(factors), batch_size=texts))
         total = task + price * side + sparsity * (change * allowed).abs().sum()
         if not torch.isfinite(total):
             raise ValueError(f"the loss became {float(total.detach())} after {len(history)} steps: lower the rate")
