@@ -1,5 +1,7 @@
 """Weight edits: equal to the hooks they stand for, and undone bit for bit whatever happens."""
 
+import dataclasses
+
 import pytest
 import reference
 import torch
@@ -204,3 +206,25 @@ def test_impossible_requests_are_refused(weights, target, refuses):
         th.scale_reading(weights, (1, 0), torch.ones(32), 0.0)
     with refuses("3 numbers"):
         th.set_component(weights, target, [1.0, 2.0])
+
+
+def test_scaling_the_query_scales_the_scores(model, weights, prompts):
+    """W_Q and b_Q together: attention is the softmax of the scores to the power of the factor."""
+    head = (2, 1)
+    before = th.run(model, prompts)
+    with th.edited(model, th.scale_query(weights, head, 2.5)):
+        after = th.run(model, prompts)
+    row, new = (r.at(r.pattern, axis=3)[head[0], :, head[1]] for r in (before, after))
+    assert torch.allclose(after.q[2, :, :, 1], 2.5 * before.q[2, :, :, 1], atol=1e-4)
+    power = row.double() ** 2.5
+    assert torch.allclose(power / power.sum(-1, keepdim=True), new.double(), atol=1e-4)
+    again = th.run(model, prompts)
+    assert torch.equal(again.resid, before.resid)
+
+
+def test_a_bias_where_the_model_has_none_is_refused(tiny, refuses):
+    model = tiny("tiny-llama")
+    edit = th.scale_query(th.head_weights(model), (1, 1), 2.0)
+    assert edit.bias is None
+    with refuses("has none there"), th.edited(model, dataclasses.replace(edit, bias=torch.ones(model.cfg.d_head))):
+        pass

@@ -19,7 +19,7 @@ _HOMES = {
     "runs": ("Run", "run", "rerun", "rerun_last", "rows"),
     "outputs": ("logits", "logit_difference", "top1", "answer_loss"),
     "search": ("Fit", "fit_scales", "scale_heads", "head_edits", "strongest", "divergence"),
-    "language": ("text_loss",),
+    "language": ("text_loss", "run_loss"),
     "attribution": (
         "Attribution", "direct_logit_attribution", "attention_between", "previous_token_attention", "head_table",
         "mover_roles", "source_roles", "Thresholds",
@@ -28,7 +28,10 @@ _HOMES = {
     "patching": ("patch_edges", "patch_input", "path_patch", "ablated", "earlier_heads", "head_outputs"),
     "faithfulness": ("keep_heads", "knock_out", "random_like"),
     "channels": ("Channel", "channel", "random_channel"),
-    "edits": ("Edit", "edited", "scale_component", "zero_component", "set_component", "scale_head", "scale_reading"),
+    "edits": (
+        "Edit", "edited", "scale_component", "zero_component", "set_component", "scale_head", "scale_query",
+        "scale_reading",
+    ),
     "traversal": ("keep_from", "traverse", "best_settings"),
     "geometry": ("position_codes", "reachable"),
     "maps": (),

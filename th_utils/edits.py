@@ -1,6 +1,6 @@
 """Weight edits: rank-1 and low-rank changes of attention matrices, undone bit for bit.
 
-An edit is input-independent: `W ← W + A B` for one head's matrix, and possibly a constant added to b_O. Edits are
+An edit is input-independent: `W ← W + A B` for one head's matrix, and possibly a constant added to a bias. Edits are
 records; `edited` applies any number of them to a model for the length of a `with` block. All of them are computed
 against the unedited weights and added up, so their order does not matter.
 """
@@ -22,14 +22,17 @@ from .weights import HeadWeights, label
 
 @dataclass(frozen=True)
 class Edit:
-    """`W ← W + left @ right` for `matrix` ("W_Q", "W_K", "W_V", "W_O") of one head, and `b_O ← b_O + bias`."""
+    """`W ← W + left @ right` for `matrix` ("W_Q", "W_K", "W_V", "W_O") of one head.
+
+    `bias` is added to the layer's b_O when the matrix is W_O, or to the head's b_Q when it is W_Q.
+    """
 
     name: str
     head: tuple[int, int]
     matrix: str
     left: Float[Tensor, "rows rank"]
     right: Float[Tensor, "rank cols"]
-    bias: Float[Tensor, " d_model"] | None = None
+    bias: Float[Tensor, " d_model_or_d_head"] | None = None
 
 
 def scale_component(weights: HeadWeights, target: Channel, factor: float) -> list[Edit]:
@@ -64,6 +67,17 @@ def scale_head(weights: HeadWeights, head: tuple[int, int], factor: float) -> Ed
     return Edit(f"{label(head)} ×{factor:g}", head, "W_O", (factor - 1) * eye, weights.W_O[head])
 
 
+def scale_query(weights: HeadWeights, head: tuple[int, int], factor: float) -> Edit:
+    """Multiply a head's queries (W_Q and, where the model has one, b_Q): its attention scores grow by the same factor.
+
+    Above 1 attention becomes sharper, below 1 flatter, below 0 it turns to what it avoided.
+    """
+    head = weights.check_head(head)
+    eye, bias = torch.eye(weights.d_head).to(weights.W_Q), weights.b_Q[head]
+    added = (factor - 1) * bias if bias.any() else None
+    return Edit(f"{label(head)} query ×{factor:g}", head, "W_Q", weights.W_Q[head], (factor - 1) * eye, added)
+
+
 def scale_reading(
     weights: HeadWeights, reader: tuple[int, int], directions: Float[Tensor, "n d_model"], factor: float
 ) -> Edit:
@@ -92,24 +106,38 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     """
     flat = [e for group in edits for e in ([group] if isinstance(group, Edit) else group)]
     views = [_checked_view(model, edit) for edit in flat]
-    layers = {e.head[0] for e in flat if e.bias is not None}
+    biases = [_bias_view(model, edit) for edit in flat]
+    layers = {e.head[0] for e in flat if e.bias is not None and e.matrix == "W_O"}
     linears = {layer: bridge.output_linear(model, layer) for layer in layers}
-    saved_biases = {layer: linear.bias for layer, linear in linears.items()}
-    saved = [view.clone() for view in views]
+    saved_linears = {layer: linear.bias for layer, linear in linears.items()}
+    changed = [view for view in (*views, *biases) if view is not None]
+    saved = [view.clone() for view in changed]
     try:
-        for edit, view in zip(flat, views, strict=True):
+        for edit, view, bias in zip(flat, views, biases, strict=True):
             view += (edit.left @ edit.right).to(view)
-        for edit in flat:
-            if edit.bias is not None:
+            if bias is not None:
+                bias += edit.bias.to(bias)
+            elif edit.bias is not None:
+                # A new parameter: Llama has no b_O to add to.
                 linear, old = linears[edit.head[0]], linears[edit.head[0]].bias
-                bias = edit.bias.to(views[0])
-                linear.bias = torch.nn.Parameter(bias if old is None else old + bias, requires_grad=False)
+                added = edit.bias.to(view)
+                linear.bias = torch.nn.Parameter(added if old is None else old + added, requires_grad=False)
         yield
     finally:
-        for view, original in zip(views, saved, strict=True):
+        for view, original in zip(changed, saved, strict=True):
             view.copy_(original)
         for layer, linear in linears.items():
-            linear.bias = saved_biases[layer]
+            linear.bias = saved_linears[layer]
+
+
+def _bias_view(model, edit: Edit) -> Tensor | None:
+    """The b_Q that an edit of W_Q changes, or None. Raises `ValueError` where there is none to change."""
+    if edit.bias is None or edit.matrix == "W_O":
+        return None
+    view = bridge.head_bias(model, edit.head[0], "b_Q") if edit.matrix == "W_Q" else None
+    if view is None:
+        raise ValueError(f"edit {edit.name!r} adds a bias to {edit.matrix}, and this model has none there")
+    return view[edit.head[1]]
 
 
 def _checked_view(model, edit: Edit) -> Tensor:
@@ -130,8 +158,9 @@ def _checked_view(model, edit: Edit) -> Tensor:
             f"edit {edit.name!r} is {tuple(edit.left.shape)} @ {tuple(edit.right.shape)}, "
             f"the matrix is {tuple(view.shape)}: was it made from another model's weights?"
         )
-    if edit.bias is not None and edit.bias.shape != (model.cfg.d_model,):
-        raise ValueError(f"edit {edit.name!r}: bias is {tuple(edit.bias.shape)}, b_O is {(model.cfg.d_model,)}")
+    width = model.cfg.d_model if edit.matrix == "W_O" else model.cfg.d_head
+    if edit.bias is not None and edit.bias.shape != (width,):
+        raise ValueError(f"edit {edit.name!r}: bias is {tuple(edit.bias.shape)}, the model's is {(width,)}")
     for name, part in (("left", edit.left), ("right", edit.right), ("bias", edit.bias)):
         if part is not None and not torch.isfinite(part).all():
             raise ValueError(f"edit {edit.name!r}: {name} holds NaN or infinite numbers")
