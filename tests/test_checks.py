@@ -151,10 +151,10 @@ def test_exercise_tolerance_decides():
 def test_a_named_sentence_can_be_quoted_on_another_page(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda obj, metadata=None: shown.append((obj, metadata)))
-    th.say("The **share** at `END` is 0.71.", name="share")
+    th.say("The **share** at `END` *is* 0.71 = 2 * 0.355.", name="share")
     metadata, data = shown[0][1], shown[0][0]._repr_mimebundle_()
     assert metadata == {"scrapbook": {"name": "share", "mime_prefix": ""}}
-    assert data["text/markdown"] == "The **share** at `END` is 0.71."
-    assert data["text/plain"] == "The share at END is 0.71."
+    assert data["text/markdown"] == "The **share** at `END` *is* 0.71 = 2 * 0.355."
+    assert data["text/plain"] == "The share at END is 0.71 = 2 * 0.355."
     th.say("No name.")
     assert shown[1][1] == {}

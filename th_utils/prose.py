@@ -16,7 +16,7 @@ class _Sentence:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         # Without its marks for readers that show no Markdown, among them sentences quoted on another page.
-        return {"text/markdown": self.text, "text/plain": re.sub(r"\*\*|`", "", self.text)}
+        return {"text/markdown": self.text, "text/plain": re.sub(r"\*+(?=\S)|(?<=\S)\*+|`", "", self.text)}
 
 
 def say(text: str, name: str | None = None) -> None:
