@@ -86,7 +86,7 @@ def test_information_of_copies_and_of_independent_labels():
     labels = np.tile(np.arange(4), 26)
     assert geometry.information(labels, (labels + 1) % 4) == pytest.approx(2.0)
     assert geometry.information(labels, np.repeat([0, 1], 52)) == pytest.approx(0.0, abs=1e-9)
-    with pytest.raises(ValueError, match="same length"):
+    with pytest.raises(ValueError, match="inconsistent"):
         geometry.information([0, 1], [0])
 
 

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linprog
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import mutual_info_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 
 from . import bridge
@@ -93,45 +96,22 @@ def reachable(points, offsets=None, limit: float | None = None, tolerance: float
 
 
 def decode(points, labels, folds: int = 10, seed: int = 0) -> np.ndarray:
-    """Labels predicted from points by cross-validated linear discriminant analysis, [n].
+    """Labels predicted from points by cross-validated linear discriminant analysis, [n] (scikit-learn).
 
-    Nearest class mean in the metric of the pooled covariance, which is drawn towards a multiple of the identity by
-    d/(d + n): little for a few coordinates, much for as many as samples. Every label is predicted by a fit that has
-    not seen it.
-    Raises `ValueError` for labels of another length, or a class with fewer samples than `folds`.
+    The covariance is shrunk as Ledoit and Wolf do: little for a few coordinates, much for as many as samples. Every
+    label is predicted by a fit that has not seen it.
+    Raises `ValueError` for labels of another length, or more `folds` than the smallest class has samples.
     """
     x, y = np.asarray(points, dtype=float), np.asarray(labels)
     if x.ndim != 2 or y.shape != (len(x),):
         raise ValueError(f"need points [n, d] and n labels, got {x.shape} and {y.shape}")
-    classes, members = np.unique(y, return_counts=True)
-    if folds < 2 or members.min() < folds:
-        raise ValueError(f"{folds} folds need at least 2 and at most {members.min()}, the size of the smallest class")
-    rng, fold = np.random.default_rng(seed), np.empty(len(y), dtype=int)
-    for value in classes:  # stratified: every fold has its share of every class
-        where = rng.permutation(np.flatnonzero(y == value))
-        fold[where] = (np.arange(len(where)) + rng.integers(folds)) % folds
-    predicted = np.empty_like(y)
-    for part in range(folds):
-        train, held = fold != part, fold == part
-        means = np.stack([x[train & (y == value)].mean(0) for value in classes])
-        rest = x[train] - means[np.searchsorted(classes, y[train])]
-        covariance = rest.T @ rest / len(rest)
-        shrink = x.shape[1] / (x.shape[1] + len(rest))
-        scale = np.trace(covariance) / len(covariance) or 1.0
-        metric = np.linalg.inv((1 - shrink) * covariance + (shrink + 1e-9) * scale * np.eye(len(covariance)))
-        gaps = x[held][:, None] - means
-        predicted[held] = classes[np.einsum("ncd,de,nce->nc", gaps, metric, gaps).argmin(1)]
-    return predicted
+    smallest = np.unique(y, return_counts=True)[1].min()
+    if not 2 <= folds <= smallest:
+        raise ValueError(f"folds must be 2-{smallest}, the size of the smallest class, got {folds}")
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return cross_val_predict(LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), x, y, cv=parts)
 
 
 def information(labels, predicted) -> float:
     """Mutual information between two labellings in bits, from their joint counts (biased upwards for few samples)."""
-    _, first = np.unique(np.asarray(labels), return_inverse=True)
-    _, second = np.unique(np.asarray(predicted), return_inverse=True)
-    if first.shape != second.shape or not len(first):
-        raise ValueError(f"need two labellings of the same length, got {first.shape} and {second.shape}")
-    joint = np.zeros((first.max() + 1, second.max() + 1))
-    np.add.at(joint, (first, second), 1 / len(first))
-    independent = joint.sum(1, keepdims=True) * joint.sum(0)
-    here = joint > 0
-    return float((joint[here] * np.log2(joint[here] / independent[here])).sum())
+    return float(mutual_info_score(np.asarray(labels), np.asarray(predicted)) / np.log(2))
