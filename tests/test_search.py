@@ -136,3 +136,12 @@ def test_a_step_may_use_some_of_the_texts(fit):
     assert some > 0 and some != every
     with pytest.raises(ValueError, match="texts must be 1-2"):
         fit(texts=3)
+    with pytest.raises(ValueError, match="at_once must be 1-1"):
+        fit(at_once=0)
+
+
+def test_a_step_may_use_some_of_the_tasks(model, fit, prompts, english_run):
+    task = (prompts, th.run(model, prompts))
+    fit = partial(fit_scales, model, partial(scale_heads, first=FIRST), torch.ones(4, 4), english=english_run)
+    every, some = (fit(tasks=[task] * 3, steps=2, batch=4, at_once=n) for n in (None, 1))
+    assert every.history["task loss"].iloc[0] != some.history["task loss"].iloc[0]

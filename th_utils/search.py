@@ -110,6 +110,7 @@ def fit_scales(
     sparsity: float = 0.02,
     rate: float = 0.08,
     batch: int = 32,
+    at_once: int | None = None,
     texts: int | None = None,
     seed: int = 0,
 ) -> Fit:
@@ -117,9 +118,9 @@ def fit_scales(
 
     `hooks` is `scale_heads` with its factors, or `channel.scale` with one factor per component; it must
     leave alone the layers before the one `english` was kept at. Only the factors in the mask `allowed` move. `tasks`
-    are prompts with their unedited runs, of which `batch` random prompts each are used per step; `english` is a run of
-    ordinary text with `positions="all"` and `keep=` the first layer that may be edited, of which `texts` random ones
-    (None: all) are used per step; text costs more than the tasks do.
+    are prompts with their unedited runs; `english` is a run of ordinary text with `positions="all"` and `keep=` the
+    first layer that may be edited. A step uses `batch` random prompts each of `at_once` random tasks, and `texts` random
+    texts (None: all of them); a text costs more than a prompt does.
 
     Raises `ValueError` for no tasks, an English run that cannot be used, a mask of another shape or a loss that is not
     finite.
@@ -128,9 +129,10 @@ def fit_scales(
         raise ValueError("give at least one task, as (prompts, run)")
     if english.positions != "all" or english.kept is None:
         raise ValueError("english must be a run with positions='all' and keep=first edited layer")
-    texts = len(english) if texts is None else texts
-    if not 1 <= texts <= len(english):
-        raise ValueError(f"texts must be 1-{len(english)} (the texts in english), got {texts}")
+    texts, at_once = (len(english) if texts is None else texts), (len(tasks) if at_once is None else at_once)
+    for name, value, most in (("texts", texts, len(english)), ("at_once", at_once, len(tasks))):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name} must be 1-{most}, got {value}")
     allowed = torch.ones_like(start, dtype=torch.bool) if allowed is None else allowed
     if allowed.shape != start.shape:
         raise ValueError(f"allowed must have the shape of start, {tuple(start.shape)}, got {tuple(allowed.shape)}")
@@ -141,7 +143,8 @@ def fit_scales(
     for _ in range(steps):
         factors = 1 + change * allowed
         losses = []
-        for prompts, base in tasks:
+        for i in torch.randperm(len(tasks), generator=generator)[:at_once].tolist():
+            prompts, base = tasks[i]
             index = torch.randperm(len(prompts), generator=generator)[:batch]
             result = rerun_last(model, rows(base, index), hooks(factors))
             losses.append(answer_loss(model, result, prompts.select(index)).mean())
