@@ -126,7 +126,42 @@ def path_patching() -> None:
     )
 
 
-BENCHMARKS = {f.__name__: f for f in (import_time, warm_load, composition, last_token, path_patching)}
+def edits_and_traversal() -> None:
+    from functools import partial
+
+    import torch
+
+    import th_utils as th
+    from th_utils.tasks import english, laundry_list
+
+    model = th.load_model()
+    weights, first = th.head_weights(model), model.cfg.n_layers * 2 // 3
+    prompts = laundry_list.generate(model, 32, 5)
+    base = th.run(model, prompts, keep=first)
+    ones = torch.ones(2, weights.n_layers, weights.n_heads)
+    halved = torch.where(torch.arange(weights.n_layers)[:, None] >= first, 0.5, ones)
+    hooks = th.search.scale_heads(halved, first)
+    whole = seconds(lambda: th.run(model, prompts), 3)
+    late = seconds(lambda: th.rerun(model, base, hooks), 3)
+    print(f"edit of layers {first} on, 32 prompts of 5 items: {late:.2f} s of {whole:.2f} s for a whole run")
+    target = th.channel(weights, th.decompose_ov(weights), [(first, 0, k) for k in range(3)])
+    reader, spots = (first + 4, 0), laundry_list.first_mentions(prompts)
+    points = th.traversal.grid(10.0, 3, 3)
+    took = seconds(lambda: th.traverse(model, base, target, points, [reader], spots), 3)
+    print(f"{len(points)} points of a channel x 32 prompts: {took:.2f} s, {1e3 * took / len(points) / 32:.2f} ms each")
+    text = th.run(model, english.passages(model, ["moby", "darwin"]), "all", keep=first)
+    late_only = torch.zeros_like(ones, dtype=torch.bool)
+    late_only[:, first:] = True
+    step = partial(
+        th.fit_scales, model, partial(th.search.scale_heads, first=first), ones, [(prompts, base)], text,
+        allowed=late_only, steps=1,
+    )  # fmt: skip
+    print(f"one step of fit_scales, 32 prompts and 2 passages: {seconds(step, 3):.2f} s")
+
+
+BENCHMARKS = {
+    f.__name__: f for f in (import_time, warm_load, composition, last_token, path_patching, edits_and_traversal)
+}
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
