@@ -26,6 +26,14 @@ def test_late_keys_are_enough_to_intervene_late(model, clean, target):
         traversal.keep_from(clean, len(clean.keys) + 1)
 
 
+def test_late_caches_are_what_keep_from_leaves(model, prompts):
+    short, full = th.run(model, prompts, caches=2), traversal.keep_from(th.run(model, prompts), 2)
+    for name in ("keys", "values", "resid", "q", "z", "pattern"):
+        torch.testing.assert_close(getattr(short, name), getattr(full, name))
+    with pytest.raises(ValueError, match="caches must be"):
+        th.run(model, prompts, caches=len(full.keys) + 1)
+
+
 def test_grid_has_all_corners_and_every_point_once():
     points = traversal.grid(2.0, 3, 5)
     assert points.shape == (125, 3) and len(points.unique(dim=0)) == 125

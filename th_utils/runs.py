@@ -120,26 +120,30 @@ def run(
     hooks: Sequence[Hook] = (),
     batch_size: int = 16,
     keep: int | None = None,
+    caches: int = 0,
 ) -> Run:
     """One pass over whole prompts, keeping what later computations need (see `Run`).
 
     `positions="end"` stores the last position of each prompt, "all" every position (about
     `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time;
     their second argument has the batch's prompts as `.rows`. `keep` is the layer from which `rerun` shall be able
-    to go on. Nothing is unembedded: use `logits(model, run)`.
+    to go on. Keys and values, most of a run's memory, are stored from the layer `caches` on: enough for `rerun_last`
+    from there. Nothing is unembedded: use `logits(model, run)`.
     Raises `ValueError` for no prompts, other values of `positions`, unknown hook points or a layer outside the model.
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
     if keep is not None and not 0 <= keep < model.cfg.n_layers:
         raise ValueError(f"keep must be a layer 0-{model.cfg.n_layers - 1}, got {keep}")
+    if not 0 <= caches <= model.cfg.n_layers:
+        raise ValueError(f"caches must be a layer 0-{model.cfg.n_layers} (the last: none at all), got {caches}")
     if not len(prompts):
         raise ValueError("there are no prompts to run: was everything filtered out?")
     device = bridge.device_of(model)
     tokens, end = prompts.tokens.to(device), prompts.end.to(device)
 
     def part(rows: slice) -> Run:
-        return _run_batch(model, tokens[rows], end[rows], positions, _Layers(model, hooks, rows), keep)
+        return _run_batch(model, tokens[rows], end[rows], positions, _Layers(model, hooks, rows), keep, caches=caches)
 
     return _in_batches(part, len(prompts), batch_size)
 
@@ -183,8 +187,9 @@ def _in_batches(part: Callable[[slice], Run], n: int, batch_size: int) -> Run:
 
 
 def _run_batch(
-    model, tokens: Tensor, end: Tensor, positions: str, layers: _Layers, keep: int | None, old: Run | None = None
-) -> Run:
+    model, tokens: Tensor, end: Tensor, positions: str, layers: _Layers, keep: int | None, old: Run | None = None,
+    caches: int = 0,
+) -> Run:  # fmt: skip
     """One batch, from the embedding or, with `old`, from the layer it was kept at."""
     batch, seq = tokens.shape
 
@@ -211,6 +216,8 @@ def _run_batch(
         grouped = pattern.unflatten(1, (-1, layers.groups))
         z = torch.einsum("bhgps,bshd->bphgd", grouped, v).flatten(2, 3)
         z, after = layers.rest(layer, resid, z)
+        if layer < caches:
+            k, v = (x[:, :0].clone() for x in (k, v))
         for name, value in (("keys", k), ("values", v), ("resid", stored(resid)), ("q", stored(q)), ("z", stored(z)),
                             ("pattern", stored(pattern, 2))):  # fmt: skip
             new[name].append(value)
