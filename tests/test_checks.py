@@ -158,3 +158,9 @@ def test_a_named_sentence_can_be_quoted_on_another_page(monkeypatch):
     assert data["text/plain"] == "The share at END is 0.71 = 2 * 0.355."
     th.say("No name.")
     assert shown[1][1] == {}
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_sentence_is_quoted_by_a_word(name):
+    with pytest.raises(ValueError, match="name must be a word"):
+        th.say("A sentence.", name=name)

@@ -235,3 +235,15 @@ def test_edits_that_do_not_fit_the_weights_have_no_table(weights, edits, refuses
         th.describe_edits(weights, replace(edits[0], right=edits[0].right.repeat(2, 1)))
     with refuses("one edit or a flat list"):
         th.describe_edits(weights, [])
+
+
+def test_a_bias_that_the_model_lacks_is_not_saved(tiny, tmp_path, refuses):
+    llama = tiny("tiny-llama")
+    edit = replace(th.scale_query(th.head_weights(llama), (1, 1), 2.0), bias=torch.ones(llama.cfg.d_head))
+    with refuses("this model has none there"):
+        th.save_edits(tmp_path / "edits.safetensors", edit, llama)
+
+
+def test_a_share_of_nothing_is_not_a_number(weights):
+    empty = replace(weights, W_Q=torch.zeros_like(weights.W_Q))
+    assert th.describe_edits(empty, th.scale_query(weights, (1, 1), 2.0))["relative"].isna().all()

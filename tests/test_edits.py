@@ -228,3 +228,29 @@ def test_a_bias_where_the_model_has_none_is_refused(tiny, refuses):
     assert edit.bias is None
     with refuses("has none there"), th.edited(model, dataclasses.replace(edit, bias=torch.ones(model.cfg.d_head))):
         pass
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
+def test_query_edits_are_undone_after_an_exception(model, weights, error):
+    """With b_Q, where there is one; the fixture above compares every parameter."""
+    all_heads = [th.scale_query(weights, (1, head), -3.7) for head in range(4)]
+    with pytest.raises(error):
+        with th.edited(model, all_heads, all_heads[1]):
+            with th.edited(model, all_heads[2]):
+                raise error
+
+
+@pytest.mark.parametrize("bad, match", [
+    (lambda: None, "NoneType"), (lambda: [[]], "list"), (lambda: edit(head=3), "does not have"),
+    (lambda: edit(head=(1.5, 1)), "does not have"), (lambda: edit(right=torch.ones(())), "another model's weights"),
+])  # fmt: skip
+def test_what_is_no_edit_is_refused(model, refuses, bad, match):
+    with refuses(match):
+        with th.edited(model, bad()):
+            pytest.fail("the block must not run")
+
+
+def test_directions_that_are_none_or_no_numbers_are_refused(weights, refuses):
+    for bad in (torch.zeros(0, weights.d_model), torch.full((1, weights.d_model), torch.nan)):
+        with refuses("directions"):
+            th.scale_reading(weights, (2, 0), bad, 0.0)

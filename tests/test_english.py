@@ -177,3 +177,8 @@ def test_the_loss_of_a_rerun_is_that_of_the_edited_model(model, weights):
         torch.testing.assert_close(th.run_loss(model, th.rerun(model, base)), th.text_loss(model, text))
     with pytest.raises(ValueError, match="positions='all'"):
         th.run_loss(model, th.run(model, text))
+
+
+def test_the_loss_of_no_texts_is_refused(model, text, refuses):
+    with refuses("at least two tokens"):
+        th.run_loss(model, th.rows(th.run(model, text.select([0]), "all"), slice(0, 0)))

@@ -120,3 +120,26 @@ def test_codes_are_the_slopes_of_the_scores(model, weights, prompts, clean, read
 def test_positions_need_one_row_per_prompt(model, clean, reader, weights):
     with pytest.raises(ValueError, match="batch"):
         th.position_codes(model, clean, reader, torch.eye(weights.d_model)[:1], torch.zeros(3, 2, dtype=torch.long))
+
+
+def test_padding_directions_and_keys_are_checked(model, prompts, clean, refuses):
+    spots, directions = prompts.end[:, None], torch.eye(2, model.cfg.d_model)
+    for positions in (torch.full_like(spots, clean.tokens.shape[1] - 1), spots * 0 - 1):
+        with refuses("between 0 and each prompt's END"):
+            th.position_codes(model, clean, (2, 0), directions, positions)
+    for bad in (directions[0], directions[:, :3], directions * torch.nan):
+        with refuses("directions must be finite"):
+            th.position_codes(model, clean, (2, 0), bad, spots)
+    with refuses("no keys"):
+        th.position_codes(model, th.keep_from(clean, 3), (2, 0), directions, spots)
+
+
+def test_numbers_that_cannot_be_decoded_are_refused():
+    for points, labels in (([[np.nan], [0.0]], [0, 1]), (np.zeros((0, 1)), []), (np.zeros((20, 1)), [3] * 20)):
+        with pytest.raises(ValueError, match="finite points|at least two classes"):
+            geometry.decode(points, labels, folds=2)
+    for one, other in (([], []), ([1], [1, 2])):
+        with pytest.raises(ValueError, match="inconsistent length or empty"):
+            geometry.information(one, other)
+    with pytest.raises(ValueError, match="None for no limit"):
+        geometry.margins(np.eye(2), limit=np.inf)

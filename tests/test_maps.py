@@ -36,3 +36,30 @@ def test_places_in_words():
     ]  # fmt: skip
     with pytest.raises(ValueError, match="count from 0"):
         maps.nth(-1)
+
+
+def clouds(points=((0, 0), (1, 1)), labels=(0, 1)):
+    maps.clouds({"a": (points, labels)}, ["1", "2"], "t", ALT, "x", "y")
+
+
+def territories(labels=((0, 0), (0, 1))):
+    maps.territories([0, 1], [0, 1], {"a": labels}, ["1", "2"], "t", ALT, "x", "y")
+
+
+@pytest.mark.parametrize("draw, match", [
+    (lambda: maps.numbers([[1.5]], ["1"], ["1"], "t", ALT, "u", "x", "y"), "shares"),
+    (lambda: maps.numbers([[-0.5]], ["1"], ["1"], "t", ALT, "u", "x", "y"), "shares"),
+    (lambda: maps.numbers(np.zeros((0, 1)), [], ["1"], "t", ALT, "u", "x", "y"), "at least one"),
+    (lambda: clouds(labels=(0, 2)), "indices of 2 names"),
+    (lambda: clouds(labels=(0, -1)), "indices of 2 names"),
+    (lambda: clouds(labels=(0,)), "n labels"),
+    (lambda: clouds(points=((0, np.nan), (1, 1))), "finite points"),
+    (lambda: clouds(points=np.zeros((0, 2)), labels=()), "finite points"),
+    (lambda: territories(((0, 0), (0, -1))), "indices of 2 names"),
+    (lambda: territories(((0, 0), (0, np.nan))), "indices of 2 names"),
+    (lambda: territories(((0, 1),)), r"labels \[2, 2\]"),
+    (lambda: maps.clouds({}, ["1"], "t", ALT, "x", "y"), "at least one panel"),
+])  # fmt: skip
+def test_what_cannot_be_drawn_is_refused(draw, match):
+    with pytest.raises(ValueError, match=match):
+        draw()

@@ -1,5 +1,6 @@
 """Fitting scales: the hooks are the edits, the loss falls, the price is paid, and masks are kept."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -123,7 +124,7 @@ def test_bad_requests_are_refused(model, weights, fit, english_run, prompts, ref
         head_edits(weights, torch.ones(3, 4))
     with refuses("k must be"):
         strongest(torch.ones(3), 4)
-    with refuses("at least one task"):
+    with refuses("at least one"):
         fit_scales(model, scale_heads, torch.ones(4, 4), [], english_run)
     with refuses("positions='all'"):
         fit_scales(model, scale_heads, torch.ones(4, 4), [(prompts, th.run(model, prompts))], th.run(model, prompts))
@@ -145,3 +146,67 @@ def test_a_step_may_use_some_of_the_tasks(model, fit, prompts, english_run):
     fit = partial(fit_scales, model, partial(scale_heads, first=FIRST), torch.ones(4, 4), english=english_run)
     every, some = (fit(tasks=[task] * 3, steps=2, batch=4, at_once=n) for n in (None, 1))
     assert every.history["task loss"].iloc[0] != some.history["task loss"].iloc[0]
+
+
+def test_a_fit_needs_no_gradients_switched_on_and_leaves_none_behind(model, fit):
+    expected = fit(steps=3, batch=4).factors
+    with torch.no_grad():
+        found = fit(steps=3, batch=4).factors
+        assert not torch.is_grad_enabled()
+    assert torch.equal(found, expected) and not found.requires_grad
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("start", [
+    torch.ones(4, 4, requires_grad=True), torch.ones(4, 4, dtype=torch.int64), torch.ones(4, 4, dtype=torch.float64),
+], ids=["leaf", "integers", "double"])  # fmt: skip
+def test_a_start_may_be_any_numbers(model, prompts, english_run, start):
+    task = (prompts, th.run(model, prompts))
+    hooks, allowed = partial(scale_heads, first=FIRST), torch.eye(4, dtype=torch.bool)
+    found = fit_scales(model, hooks, start, [task], english_run, allowed=allowed, steps=2, batch=3).factors
+    assert (found != 1).nonzero().tolist() == [[2, 2], [3, 3]] and found.dtype == torch.float32
+
+
+def test_padding_does_not_count_in_the_divergence(model, prompts):
+    hooks = scale_heads(factors_after(), FIRST)
+    ragged = th.run(model, prompts, "all", keep=FIRST)
+    total = 0.0
+    for i, end in enumerate(prompts.end.tolist()):
+        one = prompts.select([i])
+        alone = th.run(model, replace(one, tokens=one.tokens[:, : end + 1]), "all", keep=FIRST)
+        total += float(divergence(model, alone, th.rerun(model, alone, hooks))) * (end + 1)
+    mean = total / float((prompts.end + 1).sum())
+    assert float(divergence(model, ragged, th.rerun(model, ragged, hooks))) == pytest.approx(mean, rel=1e-3)
+
+
+@pytest.mark.parametrize("bad, match", [
+    (dict(batch=0), "batch must be at least 1"),
+    (dict(price=-1.0), "price must be"),
+    (dict(price=float("nan")), "price must be"),
+    (dict(sparsity=-0.1), "sparsity must be"),
+])  # fmt: skip
+def test_numbers_that_cannot_be_meant_are_refused(fit, refuses, bad, match):
+    with refuses(match):
+        fit(**bad)
+
+
+def test_shapes_that_do_not_fit_the_model_are_refused(model, prompts, clean, english_run, refuses):
+    task = (prompts, th.run(model, prompts))
+    with refuses("factors are for 1 heads"):
+        fit_scales(model, scale_heads, torch.ones(4, 1), [task], th.run(model, prompts, "all", keep=0))
+    with refuses("start holds NaN"):
+        fit_scales(model, scale_heads, torch.full((4, 4), torch.nan), [task], english_run)
+    with refuses("tasks must be"):
+        fit_scales(model, scale_heads, torch.ones(4, 4), [(prompts.select([0, 1]), task[1])], english_run)
+    for factors in (torch.ones(4), torch.ones(3, 4, 4)):
+        with refuses("factors must be"):
+            scale_heads(factors)
+    with refuses("first must be"):
+        scale_heads(torch.ones(4, 4), -1)
+    with refuses("none of them NaN"):
+        strongest(torch.tensor([1.0, torch.nan]), 1)
+    with refuses("of one shape"):
+        strongest(torch.ones(2, 2), 1, by=torch.ones(4))
+    for other in (task[1], th.rows(clean, [0])):
+        with refuses("the same tokens"):
+            divergence(model, clean, other)

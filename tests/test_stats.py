@@ -203,3 +203,13 @@ def test_logistic_regression_refuses_other_outcomes():
         stats.logistic({"x": [1, 2, 3]}, [0, 1, 2])
     with pytest.raises(ValueError, match="differ in length"):
         stats.logistic({"x": [1, 2]}, [0, 1, 1])
+
+
+def test_logistic_regression_of_a_constant():
+    hits = [0, 1, 0, 1, 1, 0, 1]
+    with_constant = stats.logistic({"x": range(7), "same": np.full(7, 0.1)}, hits)
+    alone = stats.logistic({"x": range(7)}, hits)
+    assert with_constant.coefficients["same"].value == pytest.approx(0, abs=1e-12)
+    assert with_constant.coefficients["x"].value == pytest.approx(alone.coefficients["x"].value)
+    with pytest.raises(ValueError, match="level must lie"):
+        stats.logistic({"x": range(7)}, hits, level=95)

@@ -1,5 +1,6 @@
 """Traversal: settings reach the model as `Channel.set` does, and the search finds what was planted."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,3 +82,44 @@ def test_every_index_needs_a_prompt(model, prompts, clean, target):
     ids = torch.stack([prompts.answer, prompts.distractor], 1)
     with pytest.raises(ValueError, match=r"none for \[1\]"):
         th.best_settings(model, clean, target, ids, torch.zeros(len(prompts), dtype=torch.long), 5.0)
+
+
+@pytest.mark.parametrize("change, match", [
+    (dict(points=torch.zeros(0, 2)), "points must be"),
+    (dict(points=torch.zeros(2)), r"components=2\], got \[2\]"),
+    (dict(points=np.full((1, 2), np.nan)), "NaN"),
+    (dict(heads=[(2, 9)]), "no head 2.9"),
+    (dict(heads=[]), "got none"),
+    (dict(spots=lambda x: x - 100), "between 0 and each prompt's END"),
+    (dict(spots=lambda x: x + 100), "between 0 and each prompt's END"),
+    (dict(spots=lambda x: x.float()), "integers"),
+    (dict(spots=lambda x: x[:2]), r"\[batch=10, items\]"),
+])  # fmt: skip
+def test_what_cannot_be_traversed_is_refused(model, clean, target, spots, refuses, change, match):
+    given = {"points": torch.zeros(1, 2), "heads": [(2, 0)], "spots": lambda x: x} | change
+    with refuses(match):
+        th.traverse(model, clean, target, given["points"], given["heads"], given["spots"](spots))
+
+
+def test_numpy_points_are_taken(model, clean, target, spots):
+    points = torch.tensor([[1.0, -2.0]])
+    expected = th.traverse(model, clean, target, points, [(3, 1)], spots)
+    assert torch.equal(th.traverse(model, clean, target, points.numpy(), [(3, 1)], spots), expected)
+
+
+def test_missing_keys_are_named(model, clean, target, refuses):
+    with refuses("see stop= and keep_from"):
+        th.rerun_last(model, traversal.keep_from(clean, 2), target.zero())
+
+
+@pytest.mark.parametrize("index, limit, n_points, match", [
+    ([0, 1, 2] * 3 + [0], 5.0, 4, "index must be one of 0-1"),
+    ([0, 1, -1] * 3 + [0], 5.0, 4, "index must be one of 0-1"),
+    ([0, 1], 5.0, 4, "for each of 10 prompts"),
+    ([0, 1] * 5, -5.0, 4, "limit > 0"),
+    ([0, 1] * 5, 5.0, 0, "n_points >= 1"),
+])  # fmt: skip
+def test_what_cannot_be_searched_is_refused(model, prompts, clean, target, refuses, index, limit, n_points, match):
+    ids = torch.stack([prompts.answer, prompts.distractor], 1)
+    with refuses(match):
+        th.best_settings(model, clean, target, ids, torch.tensor(index), limit, n_points)

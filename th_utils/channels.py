@@ -85,7 +85,7 @@ class Channel:
         position per prompt in whole runs; leave it None in `rerun_last`, which is END only.
         """
         factors = self._per_component(factor, "factor")
-        return self._hooks(lambda i, c, rows: _of_batch(factors, rows)[..., i, None].to(c) * c, at)
+        return self._hooks(lambda i, c, rows: _of_batch(factors, rows, c)[..., i, None].to(c) * c, at)
 
     def zero(self, at: Int[Tensor, " batch"] | None = None) -> list:
         """Hooks that remove the components: c ← 0."""
@@ -97,7 +97,7 @@ class Channel:
         `value` is one number, one per component, or `[batch, components]`.
         """
         values = self._per_component(value, "value")
-        return self._hooks(lambda i, c, rows: _of_batch(values, rows)[..., i, None].to(c).expand_as(c), at)
+        return self._hooks(lambda i, c, rows: _of_batch(values, rows, c)[..., i, None].to(c).expand_as(c), at)
 
     def _per_component(self, value, name: str) -> Tensor:
         values = torch.as_tensor(value, dtype=self.directions.dtype)
@@ -113,8 +113,12 @@ class Channel:
         return values
 
 
-def _of_batch(values: Tensor, rows: slice) -> Tensor:
-    return values[rows] if values.ndim == 2 else values
+def _of_batch(values: Tensor, rows: slice, c: Tensor) -> Tensor:
+    if values.ndim < 2:
+        return values
+    if len(values[rows]) != len(c):
+        raise ValueError(f"the channel was given values for {len(values)} prompts: the run has another number")
+    return values[rows]
 
 
 def channel(weights: HeadWeights, ov: Decomposition, components: Sequence[Component]) -> Channel:

@@ -25,9 +25,9 @@ def describe_edits(weights: HeadWeights, edits: Edit | Sequence[Edit]) -> pd.Dat
     """What edits change, one row each: name, head, matrix, rank, change, relative, bias.
 
     `rank` is the number of columns of the left factor (the rank of the change, or more), `change` the Frobenius norm
-    ‖left·right‖, `relative` its share of the norm of the unedited matrix in `weights`, `bias` the norm of what is
-    added to b_O (0 for nothing). Raises `ValueError` for no edits, heads that `weights` lacks or factors of other
-    shapes.
+    ‖left·right‖, `relative` its share of the norm of the unedited matrix in `weights` (NaN where that is 0), `bias` the
+    norm of what is added to b_O or b_Q (0 for nothing). Raises `ValueError` for no edits, heads that `weights` lacks or
+    factors of other shapes.
     """
     rows = []
     for edit in _listed(edits):
@@ -38,9 +38,10 @@ def describe_edits(weights: HeadWeights, edits: Edit | Sequence[Edit]) -> pd.Dat
         left, right = tuple(edit.left.shape), tuple(edit.right.shape)
         if (left, right) != ((len(matrix), rank), (rank, matrix.shape[1])):
             raise ValueError(f"edit {edit.name!r} is {left} @ {right}, the matrix is {tuple(matrix.shape)}")
-        size = (edit.left @ edit.right).norm().item()
+        size, unedited = (edit.left @ edit.right).norm().item(), matrix.norm().item()
         bias = 0.0 if edit.bias is None else edit.bias.norm().item()
-        rows.append((edit.name, label(head), edit.matrix, rank, size, size / matrix.norm().item(), bias))
+        relative = size / unedited if unedited else float("nan")
+        rows.append((edit.name, label(head), edit.matrix, rank, size, relative, bias))
     return pd.DataFrame(rows, columns=["name", "head", "matrix", "rank", "change", "relative", "bias"])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from jaxtyping import Float
@@ -86,8 +87,10 @@ def scale_reading(
     `B` is an orthonormal basis of the directions. Raises `ValueError` when the directions are not [n, d_model].
     """
     reader = weights.check_head(reader)
-    if directions.ndim != 2 or directions.shape[1] != weights.d_model:
+    if directions.ndim != 2 or directions.shape[1] != weights.d_model or not len(directions):
         raise ValueError(f"directions must be [n, d_model={weights.d_model}], got {tuple(directions.shape)}")
+    if not torch.isfinite(directions).all():
+        raise ValueError("directions hold NaN or infinite numbers")
     # An SVD, not QR: for repeated directions QR would make up further ones.
     basis, size, _ = torch.linalg.svd(directions.T, full_matrices=False)
     basis = basis[:, size > 1e-5 * size.max()]
@@ -104,7 +107,9 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     Raises `ValueError`, before anything is changed, for an edit that does not fit the model, and for W_K or W_V of a
     grouped-query model, where one matrix serves several query heads.
     """
-    flat = [e for group in edits for e in ([group] if isinstance(group, Edit) else group)]
+    flat = [e for group in edits for e in (group if isinstance(group, Sequence) else [group])]
+    if not all(isinstance(edit, Edit) for edit in flat):
+        raise ValueError(f"edits must be edits or lists of them, got {[type(edit).__name__ for edit in flat]}")
     views = [_checked_view(model, edit) for edit in flat]
     biases = [_bias_view(model, edit) for edit in flat]
     layers = {e.head[0] for e in flat if e.bias is not None and e.matrix == "W_O"}
@@ -114,7 +119,7 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     saved = [view.clone() for view in changed]
     try:
         for edit, view, bias in zip(flat, views, biases, strict=True):
-            view += (edit.left @ edit.right).to(view)
+            view += (edit.left @ edit.right.to(edit.left)).to(view)
             if bias is not None:
                 bias += edit.bias.to(bias)
             elif edit.bias is not None:
@@ -142,18 +147,17 @@ def _bias_view(model, edit: Edit) -> Tensor | None:
 
 def _checked_view(model, edit: Edit) -> Tensor:
     n_layers, n_heads = bridge.heads_shape(model)
-    layer, head = edit.head
-    if not (0 <= layer < n_layers and 0 <= head < n_heads) or edit.matrix not in bridge.MATRICES:
-        raise ValueError(f"edit {edit.name!r} names {edit.matrix} of {layer}.{head}, which this model does not have")
+    if edit.matrix not in bridge.MATRICES or edit.head not in product(range(n_layers), range(n_heads)):
+        raise ValueError(f"edit {edit.name!r} names {edit.matrix} of {edit.head}, which this model does not have")
     if edit.matrix in ("W_K", "W_V") and bridge.kv_groups(model) > 1:
         raise ValueError(
             f"edit {edit.name!r} changes {edit.matrix}, which {bridge.kv_groups(model)} query heads share in this "
             "model: edit W_Q or W_O instead"
         )
-    view = bridge.head_matrix(model, layer, edit.matrix)[head]
+    view = bridge.head_matrix(model, edit.head[0], edit.matrix)[edit.head[1]]
     rows, cols = view.shape
-    rank = edit.right.shape[0]
-    if edit.left.shape != (rows, rank) or edit.right.shape != (rank, cols):
+    rank = edit.right.shape[:1]
+    if edit.left.shape != (rows, *rank) or edit.right.shape != (*rank, cols):
         raise ValueError(
             f"edit {edit.name!r} is {tuple(edit.left.shape)} @ {tuple(edit.right.shape)}, "
             f"the matrix is {tuple(view.shape)}: was it made from another model's weights?"
@@ -164,4 +168,5 @@ def _checked_view(model, edit: Edit) -> Tensor:
     for name, part in (("left", edit.left), ("right", edit.right), ("bias", edit.bias)):
         if part is not None and not torch.isfinite(part).all():
             raise ValueError(f"edit {edit.name!r}: {name} holds NaN or infinite numbers")
+    _bias_view(model, edit)
     return view

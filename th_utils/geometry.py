@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 
 from . import bridge
+from .outputs import spots
 from .runs import Run
 from .weights import check_head
 
@@ -36,19 +37,25 @@ def position_codes(
     `b_i = q·k_i / √d_head` as in the run; `κ_i = (R v W_Q)·k_i / (s √d_head)` with the run's own rotated keys, the
     rotation R at END and the scale s of the reader's normalisation at END. Adding `a` (in units of the residual
     stream) along the directions gives scores `b_i + a·κ_i` as long as s stays, and nothing in between reacts.
-    Raises `ValueError` for a head outside the model, or positions without one row per prompt.
+    Raises `ValueError` for a head outside the model, directions of another width, and positions that are not one row
+    per prompt of integers up to its END.
     """
     layer, head = check_head(reader, *bridge.heads_shape(model))
-    if positions.ndim != 2 or len(positions) != len(base):
-        raise ValueError(f"positions must be [batch={len(base)}, items], got {tuple(positions.shape)}")
-    resid = base.at(base.resid)[layer]
+    positions, resid = spots(base, positions), base.at(base.resid)[layer]
+    directions = torch.as_tensor(directions).to(resid)
+    if directions.ndim != 2 or directions.shape[1] != resid.shape[-1] or not directions.isfinite().all():
+        raise ValueError(
+            f"directions must be finite numbers [k, d_model={resid.shape[-1]}], got {tuple(directions.shape)}"
+        )
+    if base.keys[layer].shape[1] == 0:
+        raise ValueError(f"base has no keys of the reader's layer {layer}: see keep_from")
     centred = resid - resid.mean(-1, keepdim=True) if bridge.centres(model) else resid
     scale = centred.norm(dim=-1) / bridge.attention_input(model, layer, resid).norm(dim=-1)
     vectors = directions - directions.mean(-1, keepdim=True) if bridge.centres(model) else directions
-    asked = vectors.to(resid) @ bridge.head_matrix(model, layer, "W_Q")[head]
+    asked = vectors @ bridge.head_matrix(model, layer, "W_Q")[head]
     angles = bridge.rotary(model, resid, base.end[:, None])
     batch = torch.arange(len(base), device=resid.device)[:, None]
-    keys = base.keys[layer][batch, positions.to(resid.device), head // bridge.kv_groups(model)]
+    keys = base.keys[layer][batch, positions, head // bridge.kv_groups(model)]
 
     def turned(queries: Tensor) -> Tensor:
         return bridge.rotate(queries.unsqueeze(2), angles)[:, :, 0]
@@ -69,14 +76,14 @@ def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
     Raises `ValueError` for fewer than two points, offsets of another length, infinite numbers or a limit that is not
     positive.
     """
-    codes = np.asarray(points, dtype=float)
-    base = np.zeros(len(codes)) if offsets is None else np.asarray(offsets, dtype=float)
+    codes = _array(points)
+    base = np.zeros(len(codes)) if offsets is None else _array(offsets)
     if codes.ndim != 2 or len(codes) < 2 or base.shape != (len(codes),):
         raise ValueError(f"need points [items >= 2, k] and one offset each, got {codes.shape} and {base.shape}")
     if not (np.isfinite(codes).all() and np.isfinite(base).all()):
         raise ValueError("points and offsets must be finite numbers")
-    if limit is not None and not limit > 0:
-        raise ValueError(f"limit must be a positive number, got {limit}")
+    if limit is not None and not 0 < limit < np.inf:
+        raise ValueError(f"limit must be a positive number, or None for no limit, got {limit}")
     k = codes.shape[1]
     bounds = [(None, None) if limit is None else (-limit, limit)] * k + [(None, 1.0 if limit is None else None)]
     best = []
@@ -100,12 +107,16 @@ def decode(points, labels, folds: int = 10, seed: int = 0) -> np.ndarray:
 
     The covariance is shrunk as Ledoit and Wolf do: little for a few coordinates, much for as many as samples. Every
     label is predicted by a fit that has not seen it.
-    Raises `ValueError` for labels of another length, or more `folds` than the smallest class has samples.
+    Raises `ValueError` for labels of another length or of one class, points that are not finite, or more `folds` than
+    the smallest class has samples.
     """
-    x, y = np.asarray(points, dtype=float), np.asarray(labels)
-    if x.ndim != 2 or y.shape != (len(x),):
-        raise ValueError(f"need points [n, d] and n labels, got {x.shape} and {y.shape}")
-    smallest = np.unique(y, return_counts=True)[1].min()
+    x, y = _array(points), np.asarray(labels)
+    if x.ndim != 2 or y.shape != (len(x),) or not np.isfinite(x).all():
+        raise ValueError(f"need finite points [n, d] and n labels, got {x.shape} and {y.shape}")
+    sizes = np.unique(y, return_counts=True)[1]
+    if len(sizes) < 2:
+        raise ValueError(f"labels must be of at least two classes, got {len(sizes)}")
+    smallest = sizes.min()
     if not 2 <= folds <= smallest:
         raise ValueError(f"folds must be 2-{smallest}, the size of the smallest class, got {folds}")
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
@@ -113,5 +124,15 @@ def decode(points, labels, folds: int = 10, seed: int = 0) -> np.ndarray:
 
 
 def information(labels, predicted) -> float:
-    """Mutual information between two labellings in bits, from their joint counts (biased upwards for few samples)."""
-    return float(mutual_info_score(np.asarray(labels), np.asarray(predicted)) / np.log(2))
+    """Mutual information between two labellings in bits, from their joint counts (biased upwards for few samples).
+
+    Raises `ValueError` for none, or labellings of different lengths.
+    """
+    one, other = np.asarray(labels), np.asarray(predicted)
+    if not one.size or one.shape != other.shape:
+        raise ValueError(f"labels and predicted are of inconsistent length or empty: {one.shape} and {other.shape}")
+    return float(mutual_info_score(one, other) / np.log(2))
+
+
+def _array(values) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)

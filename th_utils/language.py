@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from . import bridge
+from .outputs import last
 from .runs import Batch, Hook, Run, run
 from .tasks import Prompts
 
@@ -43,14 +44,14 @@ def run_loss(model, result: Run) -> Float[Tensor, " batch"]:
 
     Raises `ValueError` for a run that keeps END only, and for texts of fewer than two tokens.
     """
-    if result.positions != "all" or (result.end < 1).any():
+    if result.positions != "all" or not len(result) or (result.end < 1).any():
         raise ValueError(
             f"need a run with positions='all' of texts of at least two tokens, got {result.positions!r} with "
             f"{[int(end) + 1 for end in result.end]} tokens"
         )
     W_U, b_U = bridge.unembedding(model)
     losses = []
-    for resid, tokens, end in zip(result.resid[-1], result.tokens, result.end.tolist(), strict=True):
+    for resid, tokens, end in zip(last(model, result, result.resid), result.tokens, result.end.tolist(), strict=True):
         final = bridge.final_norm(model, resid[:end])
         total = 0.0
         for states, following in zip(final.split(CHUNK), tokens[1 : end + 1].split(CHUNK), strict=True):

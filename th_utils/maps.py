@@ -24,12 +24,30 @@ def _shades(n: int) -> list:
     return [colormaps["viridis"](x) for x in np.linspace(0, 0.95, max(n, 2))]
 
 
+def _some(panels: Mapping[str, object]):
+    if not panels:
+        raise ValueError("panels must hold at least one panel to draw")
+    return panels.items()
+
+
+def _labels(labels, names: Sequence[str], panel: str) -> np.ndarray:
+    found = array(labels)
+    if not np.isin(found, range(len(names))).all():
+        raise ValueError(f"labels of panel {panel!r} must be indices of {len(names)} names, got {np.unique(found)}")
+    return found.astype(int)
+
+
 def numbers(values, rows: Sequence[str], columns: Sequence[str], title: str, alt: str, unit: str, xlabel: str,
             ylabel: str) -> View:  # fmt: skip
-    """A table of shares as a picture: `values[i, j]` in row i and column j, written and shaded; NaN stays empty."""
+    """A table of shares as a picture: `values[i, j]` in row i and column j, written and shaded; NaN stays empty.
+
+    Raises `ValueError` for other shapes than one row and column a name, and for numbers that are no shares.
+    """
     grid = array(values)
     if grid.shape != (len(rows), len(columns)):
         raise ValueError(f"values have shape {grid.shape}, expected ({len(rows)}, {len(columns)}): rows and columns")
+    if not grid.size or ((grid < 0) | (grid > 1)).any():
+        raise ValueError(f"values must be shares, 0 to 1 or NaN, at least one: got {grid.tolist()}")
     figure, (axis,) = new(max(5.0, 1.8 + 0.5 * len(columns)), 1.3 + 0.42 * len(rows))
     image = axis.imshow(grid, aspect="auto", cmap="Blues", vmin=0, vmax=1)
     axis.set(xlabel=xlabel, ylabel=ylabel)
@@ -48,13 +66,17 @@ def clouds(panels: Mapping[str, tuple], names: Sequence[str], title: str, alt: s
     """Clouds of points side by side on the same axes: panel -> (points [n, 2], labels [n]), coloured by ordered label.
 
     Labels are indices into `names`; every group is drawn with its number at its mean.
+    Raises `ValueError` for no panels, points that are not finite or not [n, 2], and other labels.
     """
+    panels = {panel: (array(points), _labels(labels, names, panel)) for panel, (points, labels) in _some(panels)}
+    for panel, (points, labels) in panels.items():
+        if points.shape != (labels.size, 2) or not labels.size or not np.isfinite(points).all():
+            raise ValueError(f"panel {panel!r} needs finite points [n, 2], n labels: {points.shape}, {labels.shape}")
     figure, axes = new(2.9 * len(panels), 3.6, len(panels))
-    every = np.concatenate([array(points) for points, _ in panels.values()])
+    every = np.concatenate([points for points, _ in panels.values()])
     low, high = every.min(0), every.max(0)
     pad = 0.05 * np.maximum(high - low, 1e-9)
     for axis, (panel, (points, labels)) in zip(axes, panels.items(), strict=True):
-        points, labels = array(points), array(labels).astype(int)
         shades = _shades(int(labels.max()) + 1)
         for i in np.unique(labels):
             mine = points[labels == i]
@@ -80,15 +102,19 @@ def territories(x, y, panels: Mapping[str, object], names: Sequence[str], title:
     """Which of a few ordered outcomes wins at every point of a grid.
 
     `panels`: panel -> labels [len(y), len(x)], indices of `names`.
+    Raises `ValueError` for no panels, labels of another shape or without a name.
     """
+    panels = {panel: _labels(labels, names, panel) for panel, labels in _some(panels)}
+    for panel, labels in panels.items():
+        if labels.shape != (len(y), len(x)):
+            raise ValueError(f"panel {panel!r} needs labels [{len(y)}, {len(x)}], got {list(labels.shape)}")
     figure, axes = new(max(6.0, 1.5 + 3.0 * len(panels)), 3.7, len(panels))
     shades = ListedColormap(_shades(len(names)))
     norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
     for axis, (panel, labels) in zip(axes, panels.items(), strict=True):
-        labels = array(labels)
         image = axis.pcolormesh(array(x), array(y), labels, shading="nearest", cmap=shades, norm=norm)
         axis.set(title=panel, xlabel=xlabel)
-        for i in np.unique(labels).astype(int):
+        for i in np.unique(labels):
             rows, columns = np.nonzero(labels == i)
             # The cell nearest to the middle of the territory, so that the name lies on its own colour.
             best = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)

@@ -14,18 +14,44 @@ from .tasks import Prompts
 def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Float[Tensor, "batch k_or_vocab"]:
     """Next-token logits at END: of the whole vocabulary, or of `ids` per prompt (much cheaper).
 
-    Raises `ValueError` when `ids` does not have one row per prompt.
+    Raises `ValueError` when `ids` does not have one row per prompt, or the run was stopped before the last layer.
     """
     W_U, b_U = bridge.unembedding(model)
-    final = bridge.final_norm(model, result.at(result.resid)[-1])
+    final = bridge.final_norm(model, last(model, result, result.at(result.resid)))
     if ids is None:
         out = final @ W_U
         return out if b_U is None else out + b_U
-    if ids.ndim != 2 or len(ids) != len(result):
-        raise ValueError(f"ids must be [batch={len(result)}, k], got {tuple(ids.shape)}")
-    ids = ids.to(W_U.device)
+    ids = torch.as_tensor(ids, device=W_U.device)
+    if ids.ndim != 2 or len(ids) != len(result) or ids.is_floating_point():
+        raise ValueError(f"ids must be [batch={len(result)}, k] integers, got {ids.dtype} {tuple(ids.shape)}")
+    if ((ids < 0) | (ids >= W_U.shape[1])).any():
+        raise ValueError(f"ids must be tokens 0-{W_U.shape[1] - 1}, got {ids.min()} to {ids.max()}")
     out = torch.einsum("bd,dbk->bk", final, W_U[:, ids])
     return out if b_U is None else out + b_U[ids]
+
+
+def last(model, result: Run, resid: Tensor) -> Tensor:
+    """The stream after the last layer, of a run's `resid`; `ValueError` for a run that was stopped before it."""
+    if len(result.resid) != model.cfg.n_layers + 1:
+        raise ValueError(f"this run stops before layer {len(result.resid) - 1}: run all {model.cfg.n_layers} layers")
+    return resid[-1]
+
+
+def spots(base: Run, positions) -> Int[Tensor, "batch items"]:
+    """Positions in a run, on its device; `ValueError` unless they are one row per prompt of 0 to the prompt's END."""
+    found = torch.as_tensor(positions, device=base.end.device)
+    if found.ndim != 2 or len(found) != len(base) or found.is_floating_point():
+        raise ValueError(f"positions must be [batch={len(base)}, items] integers, got {found.dtype} {[*found.shape]}")
+    outside = int(((found < 0) | (found > base.end[:, None])).sum())
+    if outside:
+        raise ValueError(f"positions must lie between 0 and each prompt's END: {outside} of {found.numel()} do not")
+    return found
+
+
+def _answers(result: Run, prompts: Prompts) -> Tensor:
+    if not 0 < len(result) == len(prompts):
+        raise ValueError(f"need a run and its prompts, at least one: got {len(result)} and {len(prompts)}")
+    return prompts.answer.to(result.end.device)
 
 
 def logit_difference(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]:
@@ -36,14 +62,14 @@ def logit_difference(model, result: Run, prompts: Prompts) -> Float[Tensor, " ba
 
 def top1(model, result: Run, prompts: Prompts, batch_size: int = 256) -> Tensor:
     """Whether the answer is the most likely token of the whole vocabulary, per prompt."""
-    hits = []
+    hits, answer = [], _answers(result, prompts)
     for i in range(0, len(result), batch_size):
         part = rows(result, slice(i, i + batch_size))
-        hits.append(logits(model, part).argmax(-1) == prompts.answer[i : i + batch_size].to(part.end.device))
+        hits.append(logits(model, part).argmax(-1) == answer[i : i + batch_size])
     return torch.cat(hits)
 
 
 def answer_loss(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]:
     """−log p(answer) over the full vocabulary, in nats, per prompt."""
-    log_p = logits(model, result).log_softmax(-1)
-    return -log_p.gather(1, prompts.answer.to(log_p.device)[:, None])[:, 0]
+    answer = _answers(result, prompts)
+    return -logits(model, result).log_softmax(-1).gather(1, answer[:, None])[:, 0]

@@ -32,6 +32,8 @@ def say(text: str, name: str | None = None) -> None:
 
 def glued(name: str | None) -> dict:
     """The display metadata by which MyST-NB's `glue` finds an output under a name."""
+    if name is not None and not (isinstance(name, str) and name.strip()):
+        raise ValueError(f"name must be a word or words by which other pages quote this, got {name!r}")
     return {} if name is None else {"scrapbook": {"name": name, "mime_prefix": ""}}
 
 

@@ -88,8 +88,12 @@ class _Layers:
         self.groups = bridge.kv_groups(model)
 
     def hook(self, layer: int, point: str, value: Tensor) -> Tensor:
+        if point == "hook_resid_pre":
+            value = value.clone()  # may be part of a stored run, which a hook that writes in place must not reach
         for function in self.hooks.get((layer, point), ()):
             out = function(value, self.batch)
+            if out is not None and out.shape != value.shape:
+                raise ValueError(f"hook blocks.{layer}.{point} returned {[*out.shape]}, expected {[*value.shape]}")
             value = value if out is None else out
         return value
 
@@ -133,12 +137,10 @@ def run(
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
-    if keep is not None and not 0 <= keep < model.cfg.n_layers:
+    if keep is not None and keep not in range(model.cfg.n_layers):
         raise ValueError(f"keep must be a layer 0-{model.cfg.n_layers - 1}, got {keep}")
     if not 0 <= caches <= model.cfg.n_layers:
         raise ValueError(f"caches must be a layer 0-{model.cfg.n_layers} (the last: none at all), got {caches}")
-    if not len(prompts):
-        raise ValueError("there are no prompts to run: was everything filtered out?")
     device = bridge.device_of(model)
     tokens, end = prompts.tokens.to(device), prompts.end.to(device)
 
@@ -153,13 +155,13 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
 
     The result stores the positions that `base` does. For edits of the weights (`edits.edited`) or hooks that act at
     every position, in that layer and later: exact, and saves the layers before. Gradients flow to what the hooks
-    put in. Raises `ValueError` when `base` kept no layer or a hook is before it.
+    put in. Raises `ValueError` when `base` kept no layer or has no prompts, or a hook is before that layer.
     """
     if base.kept is None:
         raise ValueError("this run kept no layer to go on from: call run(..., keep=layer)")
-    early = [name for name, _ in hooks if int(name.split(".")[1]) < base.kept[0]]
+    early = [layer for layer, _ in _by_name(hooks, model.cfg.n_layers) if layer < base.kept[0]]
     if early:
-        raise ValueError(f"hooks {early} are before layer {base.kept[0]}, where the run was kept: keep an earlier one")
+        raise ValueError(f"hooks of layers {early} are before layer {base.kept[0]}, where the run was kept")
 
     def part(index: slice) -> Run:
         old = rows(base, index)
@@ -169,6 +171,8 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
 
 
 def _in_batches(part: Callable[[slice], Run], n: int, batch_size: int) -> Run:
+    if not n:
+        raise ValueError("there are no prompts to run: was everything filtered out?")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     batches = [slice(i, i + batch_size) for i in range(0, n, batch_size)]
@@ -227,8 +231,14 @@ def _run_batch(
     return Run(tokens, end, positions, tuple(new["keys"]), tuple(new["values"]), **stacked, kept=kept)
 
 
-def rows(base: Run, index: Tensor | slice) -> Run:
+def rows(base: Run, index: Sequence[int] | Tensor | slice) -> Run:
     """The same run for some of its prompts (an index may repeat: one prompt, many interventions)."""
+    if not isinstance(index, slice):
+        chosen = torch.atleast_1d(torch.as_tensor(index)).cpu()
+        try:
+            index = torch.arange(len(base))[chosen if chosen.numel() else []]
+        except IndexError as error:
+            raise ValueError(f"index must choose among {len(base)} prompts, or be a mask of them: {error}") from None
     return Run(
         base.tokens[index], base.end[index], base.positions, tuple(k[index] for k in base.keys),
         tuple(v[index] for v in base.values), *(getattr(base, n)[:, index] for n in ("resid", "q", "z", "pattern")),
@@ -252,6 +262,8 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     stop = n_layers if stop is None else stop
     if not 0 <= start <= first or not start <= stop <= n_layers:
         raise ValueError(f"cannot re-run layers {start} to {stop} with hooks from layer {first} of {n_layers}")
+    if start >= len(base.resid) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
+        raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and keep_from")
     resid = base.at(base.resid)[start].unsqueeze(1)
     where = base.end[:, None]
     angles = bridge.rotary(model, resid, where)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from . import bridge
 from .edits import Edit, scale_head, scale_query
-from .outputs import answer_loss
+from .outputs import answer_loss, last
 from .runs import Hook, Run, rerun, rerun_last, rows
 from .tasks import Prompts
 from .weights import HeadWeights
@@ -40,11 +40,22 @@ def scale_heads(factors: Float[Tensor, "*parts layers heads"], first: int = 0) -
 
     `factors` [layers, heads] scale what the heads write; [2, layers, heads] scale that and, in the second row, their
     queries. Layers whose factors are all 1, and are not being fitted, get none.
+    Raises `ValueError` for factors of another shape or a layer that they do not have; the hooks do for another model's.
     """
+    factors = torch.as_tensor(factors)
+    if factors.ndim not in (2, 3) or (factors.ndim == 3 and len(factors) != 2):
+        raise ValueError(f"factors must be [layers, heads] or [2, layers, heads], got {list(factors.shape)}")
     parts = factors if factors.ndim == 3 else factors[None]
+    if not 0 <= first <= parts.shape[1]:
+        raise ValueError(f"first must be a layer 0-{parts.shape[1]}, got {first}")
 
     def hook_of(layer: int, point: str, row: Tensor) -> Hook:
-        return f"blocks.{layer}.attn.{point}", lambda value, hook: value * row[:, None].to(value)
+        def scale(value: Tensor, hook) -> Tensor:
+            if value.shape[-2] != len(row):
+                raise ValueError(f"factors are for {len(row)} heads a layer, this model has {value.shape[-2]}")
+            return value * row[:, None].to(value)
+
+        return f"blocks.{layer}.attn.{point}", scale
 
     return [
         hook_of(layer, point, part[layer])
@@ -59,7 +70,7 @@ def head_edits(weights: HeadWeights, factors: Float[Tensor, "*parts layers heads
 
     Raises `ValueError` for factors of another shape.
     """
-    shape = (weights.n_layers, weights.n_heads)
+    shape, factors = (weights.n_layers, weights.n_heads), torch.as_tensor(factors).detach()
     if tuple(factors.shape) not in (shape, (2, *shape)):
         raise ValueError(f"factors must be {list(shape)} or {[2, *shape]}, got {list(factors.shape)}")
     parts = factors if factors.ndim == 3 else factors[None]
@@ -71,9 +82,12 @@ def head_edits(weights: HeadWeights, factors: Float[Tensor, "*parts layers heads
 
 def strongest(factors: Tensor, k: int, by: Tensor | None = None) -> Bool[Tensor, "*parts"]:
     """A mask of the k factors furthest from 1 (or largest in `by`), to fit again without the others."""
-    if not 1 <= k <= factors.numel():
+    factors = torch.as_tensor(factors)
+    if k not in range(1, factors.numel() + 1):
         raise ValueError(f"k must be 1-{factors.numel()}, got {k}")
-    size = (factors - 1).abs() if by is None else by
+    size = (factors - 1).abs() if by is None else torch.as_tensor(by)
+    if size.shape != factors.shape or size.isnan().any():
+        raise ValueError(f"factors and by must be numbers of one shape, {list(factors.shape)}, none of them NaN")
     return (
         torch.zeros_like(factors, dtype=torch.bool)
         .flatten()
@@ -83,20 +97,24 @@ def strongest(factors: Tensor, k: int, by: Tensor | None = None) -> Bool[Tensor,
 
 
 def divergence(model, base: Run, edited: Run) -> Tensor:
-    """KL(base ‖ edited) of the next-token distributions, in nats per token, mean over all positions of both runs.
+    """KL(base ‖ edited) of the next-token distributions, in nats per token, mean over all tokens that are not padding.
 
-    Needs runs with `positions="all"` and no padding (`english.passages` cut to one length).
+    Raises `ValueError` for runs of different tokens, and runs without `positions="all"`.
     """
+    if not base.positions == edited.positions == "all" or not torch.equal(base.tokens, edited.tokens):
+        raise ValueError("base and edited must be runs of the same tokens with positions='all'")
+    told = torch.arange(base.tokens.shape[1], device=base.end.device) <= base.end[:, None]
     W_U, b_U = bridge.unembedding(model)
 
     def log_probabilities(result: Run) -> Tensor:
-        out = bridge.final_norm(model, result.resid[-1]) @ W_U
+        out = bridge.final_norm(model, last(model, result, result.resid)[told]) @ W_U
         return (out if b_U is None else out + b_U).log_softmax(-1)
 
     before, after = log_probabilities(base), log_probabilities(edited)
     return (before.exp() * (before - after)).sum(-1).mean()
 
 
+@torch.enable_grad()  # the notebooks switch gradients off
 def fit_scales(
     model,
     hooks: Callable[[Tensor], list[Hook]],
@@ -119,21 +137,27 @@ def fit_scales(
     `hooks` is `scale_heads` with its factors, or `channel.scale` with one factor per component; it must
     leave alone the layers before the one `english` was kept at. Only the factors in the mask `allowed` move. `tasks`
     are prompts with their unedited runs; `english` is a run of ordinary text with `positions="all"` and `keep=` the
-    first layer that may be edited. A step uses `batch` random prompts each of `at_once` random tasks, and `texts` random
-    texts (None: all of them); a text costs more than a prompt does.
+    first layer that may be edited. A step uses `batch` random prompts each of `at_once` random tasks, and `texts`
+    random texts (None: all of them); a text costs more than a prompt does.
 
-    Raises `ValueError` for no tasks, an English run that cannot be used, a mask of another shape or a loss that is not
-    finite.
+    Raises `ValueError` for no tasks, runs that are not of their prompts, an English run that cannot be used, numbers
+    that cannot be meant, a mask of another shape or a loss that is not finite.
     """
-    if not tasks:
-        raise ValueError("give at least one task, as (prompts, run)")
+    tasks, start = list(tasks), torch.as_tensor(start, dtype=torch.float32).detach()
+    if not tasks or not all(0 < len(prompts) == len(base) for prompts, base in tasks):
+        raise ValueError(f"tasks must be (prompts, run of these prompts), at least one, got {len(tasks)}")
+    if not torch.isfinite(start).all():
+        raise ValueError("start holds NaN or infinite numbers")
+    for name, value, least in zip(("batch", "price", "sparsity"), (batch, price, sparsity), (1, 0, 0), strict=True):
+        if not value >= least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
     if english.positions != "all" or english.kept is None:
         raise ValueError("english must be a run with positions='all' and keep=first edited layer")
     texts, at_once = (len(english) if texts is None else texts), (len(tasks) if at_once is None else at_once)
     for name, value, most in (("texts", texts, len(english)), ("at_once", at_once, len(tasks))):
         if not 1 <= value <= most:
             raise ValueError(f"{name} must be 1-{most}, got {value}")
-    allowed = torch.ones_like(start, dtype=torch.bool) if allowed is None else allowed
+    allowed = torch.as_tensor(torch.ones_like(start) if allowed is None else allowed, device=start.device).bool()
     if allowed.shape != start.shape:
         raise ValueError(f"allowed must have the shape of start, {tuple(start.shape)}, got {tuple(allowed.shape)}")
     generator = torch.Generator().manual_seed(seed)

@@ -124,10 +124,12 @@ def logistic(predictors: Mapping[str, object], hits, level: float = 0.95) -> Log
     Raises `ValueError` for no predictors, other lengths, outcomes other than 0 and 1, or all alike.
     """
     y = _values(hits, "hits")
-    if set(np.unique(y)) != {0.0, 1.0} or not predictors:
+    if set(np.unique(y)) != {0.0, 1.0} or not len(predictors):
         raise ValueError("hits must be true/false or 0/1, some of each, and there must be at least one predictor")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
     columns = [_pair(values, y, (name, "hits"))[0] for name, values in predictors.items()]
-    x = np.column_stack([(c - c.mean()) / (c.std() or 1.0) for c in columns])
+    x = np.column_stack([(c - c.mean()) / (c.std() if np.ptp(c) else 1.0) for c in columns])
     ridge = 1e-3
     fit = LogisticRegression(C=1 / ridge, tol=1e-8, max_iter=1000).fit(x, y)
     p = fit.predict_proba(x)[:, 1]

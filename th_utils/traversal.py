@@ -16,8 +16,9 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from .channels import Channel
-from .outputs import logits
+from .outputs import logits, spots
 from .runs import Run, rerun_last
+from .weights import check_head
 
 
 def keep_from(base: Run, layer: int) -> Run:
@@ -34,7 +35,7 @@ def keep_from(base: Run, layer: int) -> Run:
 
 def grid(limit: float, dimensions: int, n: int) -> Float[Tensor, "points dimensions"]:
     """All points of a box |x| <= `limit` with `n` steps along every dimension; the last dimension moves fastest."""
-    if n < 2 or dimensions < 1 or not limit > 0:
+    if n < 2 or dimensions < 1 or not 0 < limit < np.inf:
         raise ValueError(f"need limit > 0, dimensions >= 1 and n >= 2, got {limit}, {dimensions} and {n}")
     return torch.cartesian_prod(*[torch.linspace(-limit, limit, n)] * dimensions).reshape(-1, dimensions)
 
@@ -43,11 +44,12 @@ def looks(
     result: Run, heads: Sequence[tuple[int, int]], positions: Int[Tensor, "batch items"]
 ) -> Float[Tensor, "batch items"]:
     """Attention from END to some positions per prompt, mean over heads."""
+    positions = spots(result, positions)
     return torch.stack([_row(result, head, positions) for head in heads]).mean(0)
 
 
 def _row(result: Run, head: tuple[int, int], positions: Tensor) -> Tensor:
-    return result.at(result.pattern, axis=3)[head[0], :, head[1]].gather(1, positions.to(result.end.device))
+    return result.at(result.pattern, axis=3)[head[0], :, head[1]].gather(1, positions)
 
 
 def traverse(
@@ -56,8 +58,13 @@ def traverse(
     """Attention of `heads` on `positions` with the channel set to every point in turn.
 
     Layers after the last of `heads` are not computed. Cost: points × prompts last tokens.
-    Raises `ValueError` for heads that are not after the channel's first layer.
+    Raises `ValueError` for heads that are not after the channel's first layer, points that are not
+    [points, components], and positions that are not one row per prompt up to its END.
     """
+    points, positions = torch.as_tensor(points), spots(base, positions)
+    if points.ndim != 2 or not len(points) or points.shape[1] != len(channel):
+        raise ValueError(f"points must be [points, components={len(channel)}], got {list(points.shape)}")
+    heads = [check_head(head, model.cfg.n_layers, model.cfg.n_heads) for head in heads]
     early = [head for head in heads if head[0] <= channel.first_layer]
     if early or not heads:
         raise ValueError(
@@ -99,12 +106,16 @@ def best_settings(
     every round that many normal steps from the best point so far, with a standard deviation of limit/4, limit/8 and
     so on. A point is judged on the prompts whose answer has that index: the share of right choices among `ids`, plus
     a tenth of the mean log-probability of the answer among `ids`, which breaks ties.
-    Raises `ValueError` when an index has no prompt.
+    Raises `ValueError` when an index has no prompt or there are others, or for a box or number of points that is empty.
     """
-    index, n_items, k = index.to(base.end.device), ids.shape[1], len(channel)
+    index, n_items, k = torch.as_tensor(index, device=base.end.device), ids.shape[1], len(channel)
     missing = sorted(set(range(n_items)) - set(index.tolist()))
-    if missing or index.max() >= n_items:
+    if missing:
         raise ValueError(f"every index 0-{n_items - 1} needs a prompt to choose on; there is none for {missing}")
+    if index.shape != base.end.shape or index.min() < 0 or index.max() >= n_items:
+        raise ValueError(f"index must be one of 0-{n_items - 1} for each of {len(base)} prompts, got {index.tolist()}")
+    if not 0 < limit < np.inf or n_points < 1:
+        raise ValueError(f"need limit > 0 and n_points >= 1, got {limit} and {n_points}")
 
     def judge(values: Tensor) -> Float[Tensor, " n"]:
         out = answers(model, base, channel, values, ids)
