@@ -212,4 +212,4 @@ def test_logistic_regression_of_a_constant():
     assert with_constant.coefficients["same"].value == pytest.approx(0, abs=1e-12)
     assert with_constant.coefficients["x"].value == pytest.approx(alone.coefficients["x"].value)
     with pytest.raises(ValueError, match="level must lie"):
-        stats.logistic({"x": range(7)}, hits, level=95)
+        stats.logistic({"x": range(7)}, hits, level=95.0)
