@@ -68,7 +68,7 @@ def position_codes(
 
 
 def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
-    """For every point the largest lead over its strongest rival that any `a` in the box |a| <= `limit` can give it.
+    """For every point the largest lead over its strongest rival that any `a` from -`limit` to `limit` can give it.
 
     `points`: [items, k]; `offsets`: [items], zeros by default. The lead of i is the minimum over j of
     (b_i + a·κ_i) − (b_j + a·κ_j), maximised by a linear programme; positive means "can be selected". Without a limit

@@ -34,7 +34,7 @@ def keep_from(base: Run, layer: int) -> Run:
 
 
 def grid(limit: float, dimensions: int, n: int) -> Float[Tensor, "points dimensions"]:
-    """All points of a box |x| <= `limit` with `n` steps along every dimension; the last dimension moves fastest."""
+    """All points of a box from -`limit` to `limit` with `n` steps along every dimension; the last moves fastest."""
     if n < 2 or dimensions < 1 or not 0 < limit < np.inf:
         raise ValueError(f"need limit > 0, dimensions >= 1 and n >= 2, got {limit}, {dimensions} and {n}")
     return torch.cartesian_prod(*[torch.linspace(-limit, limit, n)] * dimensions).reshape(-1, dimensions)
@@ -102,7 +102,7 @@ def best_settings(
 ) -> Float[Tensor, "n k"]:
     """For every index the point that makes the model choose it most often: an oracle's table, one row per index.
 
-    First `n_points` spread evenly over the box |x| <= `limit` (a Sobol sequence, which wants a power of two), then for
+    First `n_points` spread evenly over the box from -`limit` to `limit` (a Sobol sequence: a power of two), then for
     every round that many normal steps from the best point so far, with a standard deviation of limit/4, limit/8 and
     so on. A point is judged on the prompts whose answer has that index: the share of right choices among `ids`, plus
     a tenth of the mean log-probability of the answer among `ids`, which breaks ties.
