@@ -131,7 +131,7 @@ def test_padding_directions_and_keys_are_checked(model, prompts, clean, refuses)
         with refuses("directions must be finite"):
             th.position_codes(model, clean, (2, 0), bad, spots)
     with refuses("no keys"):
-        th.position_codes(model, th.keep_from(clean, 3), (2, 0), directions, spots)
+        th.position_codes(model, th.run(model, prompts, caches=3), (2, 0), directions, spots)
 
 
 def test_numbers_that_cannot_be_decoded_are_refused():

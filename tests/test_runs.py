@@ -7,7 +7,7 @@ import reference
 import torch
 
 import th_utils as th
-from th_utils.runs import POINTS
+from th_utils.blocks import POINTS
 from th_utils.tasks import ioi
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
@@ -304,3 +304,19 @@ def test_gradients_flow_to_what_hooks_put_in(model, prompts):
     finite = (total(torch.tensor(1.01)) - total(torch.tensor(0.99))) / 0.02
     assert abs(float(slope)) > 1e-3 and float(slope) == pytest.approx(float(finite), rel=0.02, abs=0.02)
     assert not th.run(model, prompts).resid.requires_grad
+
+
+@pytest.mark.parametrize("layer", range(4))
+def test_one_full_run_serves_interventions_from_every_layer(model, prompts, clean, layer):
+    base = th.runs.kept_at(clean, layer)
+    torch.testing.assert_close(th.rerun(model, base).resid, clean.at(clean.resid).unsqueeze(2))
+    hooks = [(f"blocks.{layer}.hook_resid_pre", lambda x, hook: x.flip(-1))]
+    again, full = th.rerun(model, base, hooks, batch_size=3), th.run(model, prompts, hooks=hooks)
+    torch.testing.assert_close(again.resid[layer + 1 :], full.resid[layer + 1 :])
+    torch.testing.assert_close(again.pattern[layer:], full.pattern[layer:])
+
+
+def test_a_run_that_lacks_a_layer_cannot_be_taken_up_there(clean, refuses):
+    for base, layer in ((clean, 4), (clean, -1), (th.runs.kept_at(clean, 1), 1)):
+        with refuses("need positions='all' and a layer"):
+            th.runs.kept_at(base, layer)

@@ -18,19 +18,20 @@ def spots(prompts):
     return torch.stack([prompts.positions["IO"], prompts.positions["S1"]], 1)
 
 
-def test_late_keys_are_enough_to_intervene_late(model, clean, target):
-    short = traversal.keep_from(clean, target.first_layer)
+def test_late_keys_are_enough_to_intervene_late(model, prompts, clean, target):
+    short = th.run(model, prompts, "all", caches=target.first_layer)
     assert all(k.shape[1] == 0 for k in short.keys[: target.first_layer])
     expected = th.rerun_last(model, clean, target.zero()).resid
     torch.testing.assert_close(th.rerun_last(model, short, target.zero()).resid, expected)
-    with pytest.raises(ValueError, match="layer must be"):
-        traversal.keep_from(clean, len(clean.keys) + 1)
 
 
-def test_late_caches_are_what_keep_from_leaves(model, prompts):
-    short, full = th.run(model, prompts, caches=2), traversal.keep_from(th.run(model, prompts), 2)
-    for name in ("keys", "values", "resid", "q", "z", "pattern"):
+def test_late_caches_are_the_late_part_of_all(model, prompts):
+    short, full = th.run(model, prompts, caches=2), th.run(model, prompts)
+    for name in ("resid", "q", "z", "pattern"):
         torch.testing.assert_close(getattr(short, name), getattr(full, name))
+    for name in ("keys", "values"):
+        assert all(x.shape[1] == 0 for x in getattr(short, name)[:2])
+        torch.testing.assert_close(getattr(short, name)[2:], getattr(full, name)[2:])
     with pytest.raises(ValueError, match="caches must be"):
         th.run(model, prompts, caches=len(full.keys) + 1)
 
@@ -107,9 +108,9 @@ def test_numpy_points_are_taken(model, clean, target, spots):
     assert torch.equal(th.traverse(model, clean, target, points.numpy(), [(3, 1)], spots), expected)
 
 
-def test_missing_keys_are_named(model, clean, target, refuses):
-    with refuses("see stop= and keep_from"):
-        th.rerun_last(model, traversal.keep_from(clean, 2), target.zero())
+def test_missing_keys_are_named(model, prompts, target, refuses):
+    with refuses(r"see stop= and run\(caches=\)"):
+        th.rerun_last(model, th.run(model, prompts, caches=2), target.zero())
 
 
 @pytest.mark.parametrize("index, limit, n_points, match", [

@@ -127,6 +127,12 @@ def unembedding(model) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " 
     return model.W_U.detach(), None if model.b_U is None else model.b_U.detach()
 
 
+def unembed(model, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
+    """Logits of normalised states: x W_U + b_U."""
+    W_U, b_U = unembedding(model)
+    return states @ W_U if b_U is None else states @ W_U + b_U
+
+
 def device_of(model) -> torch.device:
     """The device of the model's weights (of the first layer, for models split over several)."""
     return head_matrix(model, 0, "W_O").device

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from .models import is_default
+from .stats import array
 
 
 class ClaimFailed(AssertionError):
@@ -37,7 +38,7 @@ def identity(text: str, left, right, tolerance: float = 1e-4) -> None:
     Raises `ClaimFailed` when they do not or hold NaN or infinite numbers, `ValueError` for different shapes (axes of
     length 1 aside).
     """
-    a, b = (np.squeeze(_numbers(value)) for value in (left, right))
+    a, b = (np.squeeze(array(value)) for value in (left, right))
     if a.shape != b.shape:
         raise ValueError(f"{text}: cannot compare shape {a.shape} with {b.shape}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
@@ -60,7 +61,7 @@ def exercise(name: str, answer, expected, tolerance: float = 1e-3, hint: str = "
         if isinstance(expected, int | float):
             ok = math.isclose(float(answer), float(expected), rel_tol=tolerance, abs_tol=tolerance)
         elif hasattr(expected, "shape"):
-            given, wanted = _numbers(answer), _numbers(expected)
+            given, wanted = array(answer), array(expected)
             ok = given.shape == wanted.shape and np.abs(given - wanted).max(initial=0.0) <= tolerance
         else:
             ok = bool(answer == expected)
@@ -69,8 +70,3 @@ def exercise(name: str, answer, expected, tolerance: float = 1e-3, hint: str = "
     if not ok:
         raise ClaimFailed(f"{name}: not yet, got {answer!r}. {hint}".strip())
     print(f"✓ {name}")
-
-
-def _numbers(value) -> np.ndarray:
-    """A number, list, array or tensor as an array of floats."""
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)

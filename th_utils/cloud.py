@@ -15,7 +15,8 @@ from textwrap import fill
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from .figure import COLOURS, MARKERS, View, array, finish, new
+from .figure import COLOURS, MARKERS, View, finish, new
+from .stats import array
 
 LIMIT = 3000  # points; more would be slow to turn on a phone and heavy on the page
 STEPS = 999  # from the middle of the cloud to the end of its longest side: three digits

@@ -7,7 +7,6 @@ import html
 import io
 
 import matplotlib
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -83,8 +82,3 @@ def finish(
     with matplotlib.rc_context(STYLE):
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         return View(figure, alt, around, colours)
-
-
-def array(values) -> np.ndarray:
-    """Numbers as float64, from a tensor on any device or anything numpy reads."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)

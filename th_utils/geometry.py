@@ -21,6 +21,7 @@ from torch import Tensor
 from . import bridge
 from .outputs import spots
 from .runs import Run
+from .stats import array
 from .weights import check_head
 
 
@@ -48,7 +49,7 @@ def position_codes(
             f"directions must be finite numbers [k, d_model={resid.shape[-1]}], got {tuple(directions.shape)}"
         )
     if base.keys[layer].shape[1] == 0:
-        raise ValueError(f"base has no keys of the reader's layer {layer}: see keep_from")
+        raise ValueError(f"base has no keys of the reader's layer {layer}: see run(caches=)")
     centred = resid - resid.mean(-1, keepdim=True) if bridge.centres(model) else resid
     scale = centred.norm(dim=-1) / bridge.attention_input(model, layer, resid).norm(dim=-1)
     vectors = directions - directions.mean(-1, keepdim=True) if bridge.centres(model) else directions
@@ -76,8 +77,8 @@ def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
     Raises `ValueError` for fewer than two points, offsets of another length, infinite numbers or a limit that is not
     positive.
     """
-    codes = _array(points)
-    base = np.zeros(len(codes)) if offsets is None else _array(offsets)
+    codes = array(points)
+    base = np.zeros(len(codes)) if offsets is None else array(offsets)
     if codes.ndim != 2 or len(codes) < 2 or base.shape != (len(codes),):
         raise ValueError(f"need points [items >= 2, k] and one offset each, got {codes.shape} and {base.shape}")
     if not (np.isfinite(codes).all() and np.isfinite(base).all()):
@@ -110,7 +111,7 @@ def decode(points, labels, folds: int = 10, seed: int = 0) -> np.ndarray:
     Raises `ValueError` for labels of another length or of one class, points that are not finite, or more `folds` than
     the smallest class has samples.
     """
-    x, y = _array(points), np.asarray(labels)
+    x, y = array(points), np.asarray(labels)
     if x.ndim != 2 or y.shape != (len(x),) or not np.isfinite(x).all():
         raise ValueError(f"need finite points [n, d] and n labels, got {x.shape} and {y.shape}")
     sizes = np.unique(y, return_counts=True)[1]
@@ -132,7 +133,3 @@ def information(labels, predicted) -> float:
     if not one.size or one.shape != other.shape:
         raise ValueError(f"labels and predicted are of inconsistent length or empty: {one.shape} and {other.shape}")
     return float(mutual_info_score(one, other) / np.log(2))
-
-
-def _array(values) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)

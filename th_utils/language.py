@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from . import bridge
+from .blocks import Batch, Hook
 from .outputs import last
-from .runs import Batch, Hook, Run, run
+from .runs import Run, run
 from .tasks import Prompts
 
 CHUNK = 128  # positions unembedded at once: with 50 000 tokens in the vocabulary 25 MB
@@ -49,14 +50,12 @@ def run_loss(model, result: Run) -> Float[Tensor, " batch"]:
             f"need a run with positions='all' of texts of at least two tokens, got {result.positions!r} with "
             f"{[int(end) + 1 for end in result.end]} tokens"
         )
-    W_U, b_U = bridge.unembedding(model)
     losses = []
     for resid, tokens, end in zip(last(model, result, result.resid), result.tokens, result.end.tolist(), strict=True):
         final = bridge.final_norm(model, resid[:end])
         total = 0.0
         for states, following in zip(final.split(CHUNK), tokens[1 : end + 1].split(CHUNK), strict=True):
-            logits = states @ W_U if b_U is None else states @ W_U + b_U
-            total = total + cross_entropy(logits, following, reduction="sum")
+            total = total + cross_entropy(bridge.unembed(model, states), following, reduction="sum")
         losses.append(total / end)
     return torch.stack(losses)
 

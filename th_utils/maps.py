@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
-from .figure import View, array, finish, new
+from .figure import View, finish, new
+from .stats import array
 
 
 def nth(i: int) -> str:

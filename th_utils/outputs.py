@@ -16,11 +16,10 @@ def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Flo
 
     Raises `ValueError` when `ids` does not have one row per prompt, or the run was stopped before the last layer.
     """
-    W_U, b_U = bridge.unembedding(model)
     final = bridge.final_norm(model, last(model, result, result.at(result.resid)))
     if ids is None:
-        out = final @ W_U
-        return out if b_U is None else out + b_U
+        return bridge.unembed(model, final)
+    W_U, b_U = bridge.unembedding(model)
     ids = torch.as_tensor(ids, device=W_U.device)
     if ids.ndim != 2 or len(ids) != len(result) or ids.is_floating_point():
         raise ValueError(f"ids must be [batch={len(result)}, k] integers, got {ids.dtype} {tuple(ids.shape)}")

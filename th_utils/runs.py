@@ -4,15 +4,13 @@ An intervention at the last position of a prompt cannot change any earlier posit
 values of the prompt are kept, and only the last token is computed again, from the first layer that changes. The
 result equals a full run up to float error and costs one token instead of all.
 
-Interventions are TransformerLens hooks, `(name, function(value, hook))`, and the names are TransformerLens' own:
-the same list works in `model.run_with_hooks` and here. Hook points honoured here are those in `POINTS`.
+Interventions are TransformerLens hooks (see `blocks`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -20,10 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import bridge
+from .blocks import Blocks, Hook, by_name
 from .tasks import Prompts
-
-POINTS = ("hook_resid_pre", "attn.hook_q", "attn.hook_pattern", "attn.hook_z", "hook_attn_out", "hook_mlp_out")
-Hook = tuple[str, Callable]
 
 
 @dataclass(frozen=True)
@@ -62,61 +58,6 @@ class Run:
         return moved[:, torch.arange(len(self), device=stored.device), index]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a hook gets here in place of TransformerLens' hook point: which prompts it sees."""
-
-    rows: slice
-
-
-def _by_name(hooks: Sequence[Hook], n_layers: int) -> dict[tuple[int, str], list[Callable]]:
-    found: dict[tuple[int, str], list[Callable]] = {}
-    for name, function in hooks:
-        match = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
-        if not match or match[2] not in POINTS or int(match[1]) >= n_layers:
-            raise ValueError(f"no hook point {name!r} here: expected blocks.<0-{n_layers - 1}>.<one of {POINTS}>")
-        found.setdefault((int(match[1]), match[2]), []).append(function)
-    return found
-
-
-class _Layers:
-    """The block equations with hooks applied, for any set of query positions."""
-
-    def __init__(self, model, hooks: Sequence[Hook], rows: slice = slice(None)):
-        self.model, self.hooks = model, _by_name(hooks, model.cfg.n_layers)
-        self.batch = Batch(rows)
-        self.groups = bridge.kv_groups(model)
-
-    def hook(self, layer: int, point: str, value: Tensor) -> Tensor:
-        if point == "hook_resid_pre":
-            value = value.clone()  # may be part of a stored run, which a hook that writes in place must not reach
-        for function in self.hooks.get((layer, point), ()):
-            out = function(value, self.batch)
-            if out is not None and out.shape != value.shape:
-                raise ValueError(f"hook blocks.{layer}.{point} returned {[*out.shape]}, expected {[*value.shape]}")
-            value = value if out is None else out
-        return value
-
-    def qkv(self, layer: int, resid: Tensor, angles) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Queries before rotation (for the cache), rotated queries, rotated keys, values."""
-        x = bridge.attention_input(self.model, layer, resid)
-        q, k, v = (bridge.project(self.model, layer, name, x) for name in "qkv")
-        q = self.hook(layer, "attn.hook_q", q)
-        return q, bridge.rotate(q, angles), bridge.rotate(k, angles), v
-
-    def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """[batch, kv_heads, group, pos, seq]; query heads of a group share one key head."""
-        grouped = q.unflatten(2, (-1, self.groups))
-        return torch.einsum("bphgd,bshd->bhgps", grouped, k) / bridge.attention_scale(self.model)
-
-    def rest(self, layer: int, resid: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Finish a block from its head outputs: (z after hooks, residual stream after the block)."""
-        z = self.hook(layer, "attn.hook_z", z)
-        out = self.hook(layer, "hook_attn_out", bridge.attention_output(self.model, layer, z))
-        mid = resid + out
-        return z, mid + self.hook(layer, "hook_mlp_out", bridge.mlp_output(self.model, layer, resid, mid))
-
-
 def run(
     model,
     prompts: Prompts,
@@ -145,13 +86,13 @@ def run(
     tokens, end = prompts.tokens.to(device), prompts.end.to(device)
 
     def part(rows: slice) -> Run:
-        return _run_batch(model, tokens[rows], end[rows], positions, _Layers(model, hooks, rows), keep, caches=caches)
+        return _run_batch(model, tokens[rows], end[rows], positions, Blocks(model, hooks, rows), keep, caches=caches)
 
     return _in_batches(part, len(prompts), batch_size)
 
 
 def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) -> Run:
-    """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)`).
+    """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)` or `kept_at`).
 
     The result stores the positions that `base` does. For edits of the weights (`edits.edited`) or hooks that act at
     every position, in that layer and later: exact, and saves the layers before. Gradients flow to what the hooks
@@ -159,15 +100,28 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
     """
     if base.kept is None:
         raise ValueError("this run kept no layer to go on from: call run(..., keep=layer)")
-    early = [layer for layer, _ in _by_name(hooks, model.cfg.n_layers) if layer < base.kept[0]]
+    early = [layer for layer, _ in by_name(hooks, model.cfg.n_layers) if layer < base.kept[0]]
     if early:
         raise ValueError(f"hooks of layers {early} are before layer {base.kept[0]}, where the run was kept")
 
     def part(index: slice) -> Run:
         old = rows(base, index)
-        return _run_batch(model, old.tokens, old.end, base.positions, _Layers(model, hooks, index), old.kept[0], old)
+        return _run_batch(model, old.tokens, old.end, base.positions, Blocks(model, hooks, index), old.kept[0], old)
 
     return _in_batches(part, len(base), batch_size)
+
+
+def kept_at(base: Run, layer: int) -> Run:
+    """A run of END only that `rerun` can take up at any `layer`, from one that holds all positions.
+
+    One full pass then serves interventions from every layer on. Raises `ValueError` for a run without
+    `positions="all"` and a layer that it does not hold.
+    """
+    if base.positions != "all" or layer not in range(len(base.resid) - 1):
+        raise ValueError(f"need positions='all' and a layer 0-{len(base.resid) - 2}, got {base.positions!r}, {layer}")
+    axes = {"resid": 2, "q": 2, "z": 2, "pattern": 3}
+    ends = {name: base.at(getattr(base, name), axis=axis).unsqueeze(axis) for name, axis in axes.items()}
+    return replace(base, positions="end", kept=(layer, base.resid[layer]), **ends)
 
 
 def _in_batches(part: Callable[[slice], Run], n: int, batch_size: int) -> Run:
@@ -191,7 +145,7 @@ def _in_batches(part: Callable[[slice], Run], n: int, batch_size: int) -> Run:
 
 
 def _run_batch(
-    model, tokens: Tensor, end: Tensor, positions: str, layers: _Layers, keep: int | None, old: Run | None = None,
+    model, tokens: Tensor, end: Tensor, positions: str, layers: Blocks, keep: int | None, old: Run | None = None,
     caches: int = 0,
 ) -> Run:  # fmt: skip
     """One batch, from the embedding or, with `old`, from the layer it was kept at."""
@@ -255,7 +209,7 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The result shares
     `keys` and `values` with `base`: their last column is the base's. Gradients flow to what the hooks put in.
     """
-    layers = _Layers(model, hooks)
+    layers = Blocks(model, hooks)
     n_layers = model.cfg.n_layers
     first = min((layer for layer, _ in layers.hooks), default=n_layers if start is None else start)
     start = first if start is None else start
@@ -263,7 +217,7 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     if not 0 <= start <= first or not start <= stop <= n_layers:
         raise ValueError(f"cannot re-run layers {start} to {stop} with hooks from layer {first} of {n_layers}")
     if start >= len(base.resid) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
-        raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and keep_from")
+        raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and run(caches=)")
     resid = base.at(base.resid)[start].unsqueeze(1)
     where = base.end[:, None]
     angles = bridge.rotary(model, resid, where)

@@ -20,9 +20,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from . import bridge
+from .blocks import Hook
 from .edits import Edit, scale_head, scale_query
 from .outputs import answer_loss, last
-from .runs import Hook, Run, rerun, rerun_last, rows
+from .runs import Run, rerun, rerun_last, rows
 from .tasks import Prompts
 from .weights import HeadWeights
 
@@ -88,12 +89,9 @@ def strongest(factors: Tensor, k: int, by: Tensor | None = None) -> Bool[Tensor,
     size = (factors - 1).abs() if by is None else torch.as_tensor(by)
     if size.shape != factors.shape or size.isnan().any():
         raise ValueError(f"factors and by must be numbers of one shape, {list(factors.shape)}, none of them NaN")
-    return (
-        torch.zeros_like(factors, dtype=torch.bool)
-        .flatten()
-        .scatter(0, size.flatten().topk(k).indices, True)
-        .view_as(factors)
-    )
+    mask = torch.zeros_like(factors, dtype=torch.bool)
+    mask.view(-1)[size.flatten().topk(k).indices] = True
+    return mask
 
 
 def divergence(model, base: Run, edited: Run) -> Tensor:
@@ -104,11 +102,9 @@ def divergence(model, base: Run, edited: Run) -> Tensor:
     if not base.positions == edited.positions == "all" or not torch.equal(base.tokens, edited.tokens):
         raise ValueError("base and edited must be runs of the same tokens with positions='all'")
     told = torch.arange(base.tokens.shape[1], device=base.end.device) <= base.end[:, None]
-    W_U, b_U = bridge.unembedding(model)
 
     def log_probabilities(result: Run) -> Tensor:
-        out = bridge.final_norm(model, last(model, result, result.resid)[told]) @ W_U
-        return (out if b_U is None else out + b_U).log_softmax(-1)
+        return bridge.unembed(model, bridge.final_norm(model, last(model, result, result.resid)[told])).log_softmax(-1)
 
     before, after = log_probabilities(base), log_probabilities(edited)
     return (before.exp() * (before - after)).sum(-1).mean()

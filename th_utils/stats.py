@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
 
 class Estimate(NamedTuple):
@@ -28,14 +26,19 @@ class Estimate(NamedTuple):
         return format(self)
 
 
+def array(values) -> np.ndarray:
+    """Numbers as float64, from a tensor on any device or anything numpy reads."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
+
+
 def _values(values, name: str = "values") -> np.ndarray:
-    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float).ravel()
-    if array.size == 0:
+    flat = array(values).ravel()
+    if flat.size == 0:
         raise ValueError(f"{name} must hold at least one number, got no numbers")
-    bad = int((~np.isfinite(array)).sum())
+    bad = int((~np.isfinite(flat)).sum())
     if bad:
-        raise ValueError(f"{name} must be finite numbers, {bad} of {array.size} are NaN or infinite")
-    return array
+        raise ValueError(f"{name} must be finite numbers, {bad} of {flat.size} are NaN or infinite")
+    return flat
 
 
 def _pair(first, second, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -47,24 +50,24 @@ def _pair(first, second, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray
 
 def mean(values, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Estimate:
     """Mean with a bootstrap interval over prompts (percentile, seeded)."""
-    array = _values(values)
-    if array.size == 1 or np.ptp(array) == 0:
-        return Estimate(array[0], array[0], array[0])
+    numbers = _values(values)
+    if numbers.size == 1 or np.ptp(numbers) == 0:
+        return Estimate(numbers[0], numbers[0], numbers[0])
     interval = stats.bootstrap(
-        (array,), np.mean, confidence_level=level, n_resamples=n_resamples, method="percentile",
+        (numbers,), np.mean, confidence_level=level, n_resamples=n_resamples, method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
-    return Estimate(array.mean(), interval.low, interval.high)
+    return Estimate(numbers.mean(), interval.low, interval.high)
 
 
 def share(hits, level: float = 0.95) -> Estimate:
     """Share of true values with Wilson's interval, which stays sensible near 0 and 1."""
-    array = _values(hits, "hits")
-    if not np.isin(array, (0.0, 1.0)).all():
+    numbers = _values(hits, "hits")
+    if not np.isin(numbers, (0.0, 1.0)).all():
         raise ValueError("hits must be true/false or 0/1: use mean() for other numbers")
-    test = stats.binomtest(int(array.sum()), array.size)
+    test = stats.binomtest(int(numbers.sum()), numbers.size)
     interval = test.proportion_ci(level, method="wilson")
-    return Estimate(array.mean(), interval.low, interval.high)
+    return Estimate(numbers.mean(), interval.low, interval.high)
 
 
 def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> Estimate:
@@ -123,6 +126,9 @@ def logistic(predictors: Mapping[str, object], hits, level: float = 0.95) -> Log
     deviation. A constant predictor gets 0.
     Raises `ValueError` for no predictors, other lengths, outcomes other than 0 and 1, or all alike.
     """
+    from sklearn.linear_model import LogisticRegression  # a second to import, and only wanted here
+    from sklearn.metrics import log_loss
+
     y = _values(hits, "hits")
     if set(np.unique(y)) != {0.0, 1.0} or not len(predictors):
         raise ValueError("hits must be true/false or 0/1, some of each, and there must be at least one predictor")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BOS, PAD = "<|endoftext|>", "<pad>"
 N_CTX = 512
-TASKS = ("ioi", "laundry_list", "colored_objects")
+TASKS = ("ioi", "laundry_list", "colored_objects", "facts")
 WORDS = """
 the a an to of and in on at it is was were be has have had he she they them his her their with for from by
 as that this then when after while who what where which how many not no yes or but if so there here all one

@@ -7,7 +7,6 @@ prompt costs one token through the layers after the channel: about 1/100 of a pr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,18 +18,6 @@ from .channels import Channel
 from .outputs import logits, spots
 from .runs import Run, rerun_last
 from .weights import check_head
-
-
-def keep_from(base: Run, layer: int) -> Run:
-    """The same run without the keys and values of the layers before `layer`: less memory, and enough for
-    interventions from `layer` on."""
-    if not 0 <= layer <= len(base.keys):
-        raise ValueError(f"layer must be 0-{len(base.keys)}, got {layer}")
-
-    def late(cache: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(x if i >= layer else x[:, :0].clone() for i, x in enumerate(cache))
-
-    return replace(base, keys=late(base.keys), values=late(base.values))
 
 
 def grid(limit: float, dimensions: int, n: int) -> Float[Tensor, "points dimensions"]:

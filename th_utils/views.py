@@ -15,8 +15,9 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.patheffects import withStroke
 
 from .cloud import cloud
-from .figure import COLOURS, GREY, MARKERS, View, array, finish, new
+from .figure import COLOURS, GREY, MARKERS, View, finish, new
 from .prose import heads, say, table
+from .stats import array
 from .weights import label
 
 __all__ = [
