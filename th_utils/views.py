@@ -17,12 +17,13 @@ from matplotlib.patheffects import withStroke
 from .cloud import cloud
 from .figure import COLOURS, GREY, MARKERS, View, finish, new
 from .prose import heads, say, table
+from .scrub import scrub
 from .stats import array
 from .weights import label
 
 __all__ = [
     "View", "attention", "bars", "circuit", "cloud", "compare", "head_map", "heads", "lines", "plane", "say", "scatter",
-    "strip", "table",
+    "scrub", "strip", "table",
 ]  # fmt: skip
 
 
