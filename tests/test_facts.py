@@ -1,0 +1,114 @@
+"""Facts: prompts, positions and answers must be those of the relation; what cannot be meant is refused."""
+
+import pytest
+import torch
+
+import th_utils as th
+from th_utils.tasks import facts
+
+
+@pytest.fixture(scope="module")
+def gpt2(tiny):
+    return tiny("tiny-gpt2")
+
+
+def up_to(model, prompts, i, name):
+    return model.tokenizer.decode(prompts.tokens[i, 1 : prompts.positions[name][i] + 1])
+
+
+def check(model, prompts):
+    relation = facts.RELATIONS[prompts.table.relation[0]]
+    for i, row in enumerate(prompts.table.itertuples()):
+        assert relation.pairs[row.subject] == row.object
+        assert up_to(model, prompts, i, "SUBJECT").endswith(" " + row.subject)
+        assert up_to(model, prompts, i, "RELATION").endswith(" " + relation.word)
+        assert up_to(model, prompts, i, "END") == prompts.text[i]
+        # the answer is what comes next where the object is written out
+        whole = model.tokenizer.encode(prompts.text[i] + " " + row.object, add_special_tokens=False)
+        assert whole[prompts.end[i]] == prompts.answer[i] != prompts.distractor[i]
+        assert int(prompts.distractor[i]) in {
+            model.tokenizer.encode(" " + other, add_special_tokens=False)[0] for other in relation.pairs.values()
+        }
+
+
+@pytest.mark.parametrize("relation", facts.RELATIONS)
+@pytest.mark.parametrize("form, shots", [("statement", 0), ("question", 2), ("statement", 2)])
+def test_positions_and_answers(gpt2, relation, form, shots):
+    prompts = facts.generate(gpt2, relation, form=form, shots=shots)
+    check(gpt2, prompts)
+    assert len(prompts) == len(facts.RELATIONS[relation].pairs) - shots
+    assert all(text.count("\n") == shots * (2 if form == "question" else 1) + (form == "question")
+               for text in prompts.text)  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("relation", facts.RELATIONS)
+def test_positions_and_answers_in_a_real_tokenizer(default_model, relation):
+    check(default_model, facts.generate(default_model, relation))
+    check(default_model, facts.generate(default_model, relation, form="question", shots=1))
+
+
+@pytest.mark.parametrize("relation", facts.RELATIONS)
+def test_relations_are_well_formed(relation):
+    kind, word, statement, question, pairs = facts.RELATIONS[relation]
+    assert kind in facts.KINDS and {r.kind for r in facts.RELATIONS.values()} == set(facts.KINDS)
+    for template in (statement, question):
+        assert template.count("{subject}") == 1 and template.count(" " + word) == 1
+        assert " {subject}" in template, "a word at the start of a text is another token in many tokenizers"
+    assert len(pairs) >= 20 and question.endswith("?")
+
+
+def test_the_answer_is_not_in_the_question():
+    for name in ("capital", "maker", "opposite", "color"):
+        for subject, thing in facts.RELATIONS[name].pairs.items():
+            assert thing == "orange" or thing not in subject, (name, subject)
+
+
+def test_demonstrations_are_shared_and_never_tested(gpt2):
+    prompts = facts.generate(gpt2, "capital", shots=3, seed=1)
+    starts = {text.rsplit("\n", 1)[0] for text in prompts.text}
+    assert len(starts) == 1
+    shown = [s for s in facts.RELATIONS["capital"].pairs if f"of {s} is" in starts.copy().pop()]
+    assert len(shown) == 3 and not set(shown) & set(prompts.table.subject)
+    tested = ["France", "Peru", "China"]
+    some = facts.generate(gpt2, "capital", shots=3, subjects=tested)
+    assert list(some.table.subject) == tested
+    assert not any(subject in some.text[0].rsplit("\n", 1)[0] for subject in tested)
+    named = facts.generate(gpt2, "capital", demonstrations=["Mongolia"], subjects="France", form="question")
+    assert named.text[0] == (
+        "Q: What is the capital of Mongolia?\nA: Ulaanbaatar\nQ: What is the capital of France?\nA:"
+    )
+
+
+def test_the_seed_decides_everything(gpt2):
+    one, same, other = (facts.generate(gpt2, "capital", shots=2, seed=seed) for seed in (5, 5, 6))
+    assert one.text == same.text and torch.equal(one.distractor, same.distractor)
+    assert one.text != other.text
+
+
+def test_without_bos_all_positions_move_by_one(gpt2):
+    with_bos, without = (facts.generate(gpt2, "color", shots=1, prepend_bos=flag) for flag in (True, False))
+    for name in with_bos.positions:
+        assert torch.equal(with_bos.positions[name], without.positions[name] + 1)
+
+
+def test_every_model_can_run_them(model):
+    prompts = facts.generate(model, "young", shots=1, subjects=["dog", "cat"])
+    assert torch.isfinite(th.logits(model, th.run(model, prompts))).all()
+
+
+@pytest.mark.parametrize("arguments, match", [
+    ({"relation": "king"}, "unknown relation 'king'"),
+    ({"form": "poem"}, "unknown form 'poem'"),
+    ({"subjects": ["France", "Atlantis"]}, "Atlantis"),
+    ({"subjects": ["France", "France"]}, "different subjects"),
+    ({"subjects": []}, "need subjects to test"),
+    ({"demonstrations": ["Atlantis"]}, "demonstrations must be different subjects.*Atlantis"),
+    ({"demonstrations": ["France"], "subjects": ["France"]}, "need subjects to test.*France"),
+    ({"demonstrations": ["France"], "shots": 2}, "shots is 2 but there are 1"),
+    ({"shots": -1}, "shots must be 0-"),
+    ({"shots": 1000}, "shots must be 0-"),
+])  # fmt: skip
+def test_bad_requests_are_refused(gpt2, refuses, arguments, match):
+    with refuses(match):
+        facts.generate(gpt2, **({"relation": "capital"} | arguments))
