@@ -1,6 +1,6 @@
 """Tasks: prompt generators that return one frozen `Prompts` record each."""
 
-from . import english, facts, ioi, laundry_list
+from . import colored_objects, english, facts, ioi, laundry_list
 from .prompts import Prompts, single_token_words
 
-__all__ = ["Prompts", "english", "facts", "ioi", "laundry_list", "single_token_words"]
+__all__ = ["Prompts", "colored_objects", "english", "facts", "ioi", "laundry_list", "single_token_words"]
