@@ -40,7 +40,9 @@ FORMS = {
     "question": Form(
         "Q: On the {surface}, {start} {items}.", "{a} {value} {object}", "What color is the {asked}?\nA:", capital=True
     ),
-    "lower case": Form("Q: On the {surface}, {start} {items}.", "{a} {value} {object}", "What color is the {asked}?\nA:"),
+    "lower case": Form(
+        "Q: On the {surface}, {start} {items}.", "{a} {value} {object}", "What color is the {asked}?\nA:"
+    ),
     "statement": Form("On the {surface}, {start} {items}.", "{a} {value} {object}", "The {asked} is", joiner=".\n"),
     "owner": Form(
         "On the {surface}, {start} {items}.", "{value}'s {object}", "The {asked} belongs to", "owner", joiner=".\n"
