@@ -6,16 +6,14 @@ it. Where scripts do not run (PDF, GitHub, an untrusted notebook) the picture is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from importlib.resources import files
 from numbers import Real
 from textwrap import fill
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from .figure import COLOURS, MARKERS, View, finish, new
+from .figure import COLOURS, MARKERS, View, alive, finish, new
 from .stats import array
 
 LIMIT = 3000  # points; more would be slow to turn on a phone and heavy on the page
@@ -93,13 +91,8 @@ def _finish(
             for name, index in members.items()
         ],
     }  # fmt: skip
-    # No "<" from a label can end the script element early.
-    text = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c")
-    script = (files(__package__) / "static" / "cloud.js").read_text(encoding="utf8")
-    # JupyterLab leaves the keys to elements that say so.
-    before = '<figure class="th-cloud" data-lm-suppress-shortcuts="true" style="margin:0">'
-    after = f'<script type="application/json">{text}</script><script>{script}</script></figure>'
-    return finish(_picture(xyz, members, styles, axes, half, note), title, alt, (before, after), colours=64)
+    around = alive("cloud", data)
+    return finish(_picture(xyz, members, styles, axes, half, note), title, alt, around, colours=64)
 
 
 def _picture(xyz, members, styles, axes, half, note):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
+from importlib.resources import files
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -63,6 +65,21 @@ class View:
             "image/png": data,
             "text/plain": f"Figure: {self.alt}",
         }
+
+
+def alive(kind: str, data: dict) -> tuple[str, str]:
+    """HTML around a figure's picture that brings it to life: an element `th-<kind>`, its data, its script.
+
+    The scripts, `static/live.js` (what all figures share) and `static/<kind>.js`, stand inside the element, so it
+    needs no other file, no library and no network; without scripts the picture is left.
+    """
+    static = files(__package__) / "static"
+    script = "".join((static / f"{name}.js").read_text(encoding="utf8") for name in ("live", kind))
+    # No "<" from a label can end the script element early.
+    safe = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
+    # JupyterLab leaves the keys to elements that say so.
+    before = f'<figure class="th-live th-{kind}" data-lm-suppress-shortcuts="true" style="margin:0">'
+    return before, f'<script type="application/json">{safe}</script><script>(() => {{{script}}})();</script></figure>'
 
 
 def new(width: float, height: float, columns: int = 1, rows: int = 1, projection: str | None = None):

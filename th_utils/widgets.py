@@ -18,19 +18,17 @@ from torch import Tensor
 
 from . import views
 from .channels import Channel
+from .playground import playground
 from .runs import Run, rerun_last, rows
+from .tasks.prompts import token_strings
 from .weights import check_head, label
+
+__all__ = ["attention", "dial", "edit_dial", "live", "playground", "token_strings"]
 
 
 def live(*libraries: str) -> bool:
     """Whether to return something interactive: the libraries are there and the book is not being built."""
     return os.environ.get("TH_STATIC", "") in ("", "0") and all(find_spec(name) for name in libraries)
-
-
-def token_strings(model, tokens: Tensor) -> list[str]:
-    """The tokens of one prompt as text; the beginning-of-sequence token as "BOS"."""
-    bos = model.tokenizer.bos_token_id
-    return ["BOS" if i == 0 and int(t) == bos else model.tokenizer.decode([int(t)]) for i, t in enumerate(tokens)]
 
 
 def attention(

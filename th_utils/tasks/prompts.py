@@ -122,3 +122,9 @@ def encode(tokenizer, texts: Sequence[str], prepend_bos: bool = True) -> tuple[T
     longest = max(map(len, rows))
     tokens = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
     return tokens, torch.tensor([len(row) - 1 for row in rows])
+
+
+def token_strings(model, tokens: Tensor) -> list[str]:
+    """The tokens of one prompt as text; the beginning-of-sequence token as "BOS"."""
+    bos = model.tokenizer.bos_token_id
+    return ["BOS" if i == 0 and int(t) == bos else model.tokenizer.decode([int(t)]) for i, t in enumerate(tokens)]

@@ -1,0 +1,74 @@
+// What all figures that come alive share. The figure's own script follows in the same function and calls `enliven`.
+"use strict";
+const INK = { light: "#1a1a1a", dark: "#eee" };
+const PAPER = { light: "#fff", dark: "#1b1b1b" };
+const CSS = `
+  .th-live[data-live] { box-sizing: border-box; max-width: 680px; padding: 8px; border-radius: 4px; text-align: left;
+    font: 14px/1.4 system-ui, sans-serif; color: ${INK.light}; background: ${PAPER.light} }
+  .th-live[data-theme-dark] { color: ${INK.dark}; background: ${PAPER.dark} }
+  .th-live[data-live] > img { display: none }
+  .th-live div { display: flex; flex-wrap: wrap; gap: 6px; margin: 6px 0; align-items: center }
+  .th-live button { font: inherit; color: inherit; background: none; border: 1px solid #8a8a8a; border-radius: 4px;
+    min-width: 30px; min-height: 30px; padding: 2px 7px; display: inline-flex; align-items: center; gap: 5px;
+    cursor: pointer; overflow-wrap: anywhere; text-align: left }
+  .th-live :focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
+  .th-live strong, .th-live small { display: block; overflow-wrap: anywhere }`;
+
+function add(parent, tag, text = "", attributes = {}) {
+  const node = document.createElement(tag);
+  node.textContent = text;
+  Object.entries(attributes).forEach(([name, value]) => node.setAttribute(name, value));
+  return parent.appendChild(node);
+}
+
+// A pen whose unit is one CSS pixel, on a canvas as fine as the screen.
+function pencil(canvas, width, height) {
+  const fine = window.devicePixelRatio || 1;
+  canvas.width = Math.round(width * fine);
+  canvas.height = Math.round(height * fine);
+  const pen = canvas.getContext("2d");
+  pen.scale(fine, fine);
+  return pen;
+}
+
+// Light text around the figure means a dark page, whatever the page's own word for it.
+function isDark(figure) {
+  const [red, green, blue] = (getComputedStyle(figure.parentElement).color.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
+  return 0.3 * red + 0.6 * green + 0.1 * blue > 130;
+}
+
+// `build(figure, data, paint)` makes the controls and returns the function that draws; `paint` asks for a drawing.
+// If it fails, the picture stays.
+function enliven(kind, css, build) {
+  document.querySelectorAll(`figure.th-${kind}:not([data-live])`).forEach(figure => {
+    let draw;
+    let waiting = false;
+    function now() {
+      waiting = false;
+      const dark = isDark(figure);
+      figure.toggleAttribute("data-theme-dark", dark);
+      draw(dark ? "dark" : "light");
+    }
+    function paint() {
+      if (!waiting) requestAnimationFrame(now);
+      waiting = true;
+    }
+    const before = figure.childNodes.length;
+    try {
+      const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+      figure.dataset.live = "";
+      add(figure, "style", CSS + css);
+      add(figure, "strong", data.title);
+      draw = build(figure, data, paint);
+      now();
+    } catch (error) {
+      delete figure.dataset.live;
+      while (figure.childNodes.length > before) figure.lastChild.remove();
+      throw error;
+    }
+    new ResizeObserver(paint).observe(figure);
+    const theme = new MutationObserver(paint);
+    [document.documentElement, document.body].forEach(node => theme.observe(node, { attributes: true }));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  });
+}
