@@ -18,34 +18,6 @@ def setting():
 TEXT = ("a title", "an alt text that says what is seen")
 
 
-def test_dial_is_a_picture_while_the_book_is_built(setting, monkeypatch):
-    monkeypatch.setenv("TH_STATIC", "1")
-    model, base, target = setting
-    view = th.widgets.dial(model, base, target, (3, 1), 2, [-5.0, 0.0, 5.0], *TEXT)
-    assert isinstance(view, th.View) and view.png.startswith(b"\x89PNG")
-
-
-def test_dial_has_a_slider_with_a_kernel(setting, monkeypatch):
-    pytest.importorskip("ipywidgets")
-    monkeypatch.delenv("TH_STATIC", raising=False)
-    model, base, target = setting
-    widget = th.widgets.dial(model, base, target, (3, 1), 2, [-5.0, 0.0, 5.0], *TEXT)
-    slider = widget.children[0]
-    assert (slider.min, slider.max, slider.value) == (-5.0, 5.0, -5.0)
-    assert isinstance(widget.f(2.5), th.View)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"head": (1, 0)}, "after the channel"), ({"prompt": 4}, "no prompt 4"), ({"settings": [1.0]}, "two values")],
-)
-def test_dial_refuses_what_it_cannot_show(setting, change, message):
-    model, base, target = setting
-    arguments = {"head": (3, 1), "prompt": 0, "settings": [0.0, 1.0]} | change
-    with pytest.raises(ValueError, match=message):
-        th.widgets.dial(model, base, target, **arguments, title=TEXT[0], alt=TEXT[1])
-
-
 def test_attention_shows_the_whole_pattern_live_and_the_last_row_in_the_book(setting, monkeypatch):
     pytest.importorskip("circuitsvis")
     model, base, _ = setting

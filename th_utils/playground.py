@@ -106,9 +106,9 @@ def playground(
 ) -> View:
     """A figure in which the reader turns a channel of one to three components and some heads' attention follows.
 
-    `base` is the run of a few `prompts` (END is enough) whose buttons the figure shows; `heads` are later heads, such as
-    the name movers; a slider for each component goes from -limit to limit (by default twice the largest coordinate in
-    these prompts). `names` is what `answer` and `distractor` of the prompts are called. The picture shows the first
+    `base` is the run of a few `prompts` (END is enough) whose buttons the figure shows; `heads` are later heads, such
+    as the name movers; a slider for each component goes from -limit to limit (by default twice the largest coordinate
+    in these prompts). `names` is what `answer` and `distractor` of the prompts are called. The picture shows the first
     prompt and head at three settings of the first component.
 
     Raises `ValueError` for a channel of more than three components, a head that is not after it, no heads, more than 8
@@ -169,7 +169,7 @@ def _short(values: Tensor):
 
 
 def _picture(data: dict, parts: dict, natural: Tensor, reach: Tensor):
-    prompt, tokens = data["prompts"][0], data["prompts"][0]["tokens"]
+    tokens = data["prompts"][0]["tokens"]
     change = torch.zeros(3, len(data["components"])).to(natural)
     change[:, 0] = torch.stack([-reach[0] - natural[0, 0], 0 * reach[0], reach[0] - natural[0, 0]])
     one = {name: x[:1].expand(3, *x.shape[1:]) for name, x in parts.items()}

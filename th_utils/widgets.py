@@ -12,18 +12,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from . import views
-from .channels import Channel
 from .playground import playground
-from .runs import Run, rerun_last, rows
 from .tasks.prompts import token_strings
-from .weights import check_head, label
 
-__all__ = ["attention", "dial", "edit_dial", "live", "playground", "token_strings"]
+__all__ = ["attention", "edit_dial", "live", "playground", "token_strings"]
 
 
 def live(*libraries: str) -> bool:
@@ -47,48 +43,6 @@ def attention(
 
         return attention_heads(attention=patterns, tokens=list(tokens), attention_head_names=list(names))
     return views.attention(tokens, dict(zip(names, patterns[:, -1], strict=True)), title, alt)
-
-
-def dial(
-    model,
-    base: Run,
-    target: Channel,
-    head: tuple[int, int],
-    prompt: int,
-    settings: Sequence[float],
-    title: str,
-    alt: str,
-):
-    """Turn a channel's coordinates at the last token of one prompt and watch where a later head looks from there.
-
-    A slider over the range of `settings` where a kernel runs; otherwise a picture with one row per setting. All
-    coordinates of `target` get the same value. Raises `ValueError` for a head that is not after the channel, a prompt
-    outside the run, or fewer than two settings.
-    """
-    layer, index = check_head(head, model.cfg.n_layers, model.cfg.n_heads)
-    if layer <= target.first_layer:
-        raise ValueError(f"head {label(head)} must be in a layer after the channel's first, {target.first_layer}")
-    if not 0 <= prompt < len(base):
-        raise ValueError(f"no prompt {prompt}: the run has prompts 0-{len(base) - 1}")
-    if len(settings) < 2:
-        raise ValueError(f"settings must hold at least two values to turn between, got {list(settings)}")
-    one = rows(base, torch.tensor([prompt]))
-    words = token_strings(model, one.tokens[0, : int(one.end[0]) + 1])
-
-    def row(value: float) -> Tensor:
-        turned = rerun_last(model, one, target.set(float(value)))
-        return turned.pattern[layer, 0, index, 0, : len(words)]
-
-    name = ", ".join(target.names)
-    if not live("ipywidgets"):
-        return views.attention(words, {f"{name} = {value:.0f}": row(value) for value in settings}, title, alt)
-    from ipywidgets import FloatSlider, interactive
-
-    low, high = min(settings), max(settings)
-    slider = FloatSlider(
-        value=settings[0], min=low, max=high, step=(high - low) / 40, description=name, continuous_update=False
-    )
-    return interactive(lambda value: views.attention(words, {label(head): row(value)}, title, alt), value=slider)
 
 
 def edit_dial(
