@@ -15,6 +15,7 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.patheffects import withStroke
 
 from .cloud import cloud
+from .explorer import explorer
 from .figure import COLOURS, GREY, MARKERS, View, finish, new
 from .prose import heads, say, table
 from .scrub import scrub
@@ -22,8 +23,8 @@ from .stats import array
 from .weights import label
 
 __all__ = [
-    "View", "attention", "bars", "circuit", "cloud", "compare", "head_map", "heads", "lines", "plane", "say", "scatter",
-    "scrub", "strip", "table",
+    "View", "attention", "bars", "circuit", "cloud", "compare", "explorer", "head_map", "heads", "lines", "plane",
+    "say", "scatter", "scrub", "strip", "table",
 ]  # fmt: skip
 
 
