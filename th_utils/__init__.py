@@ -36,6 +36,7 @@ _HOMES = {
     "traversal": ("traverse", "best_settings"),
     "geometry": ("position_codes", "reachable"),
     "maps": (),
+    "viewer": (),
     "explorer": (),
     "playground": (),
     "edit_files": ("save_edits", "load_edits", "describe_edits"),

@@ -73,7 +73,7 @@ def _column(single: np.ndarray, whole: np.ndarray, effect: np.ndarray, reader: t
     rows = np.arange(len(best))
     return {
         "writers": [tuple(map(int, pair)) for pair in zip(*np.nonzero(earlier), strict=True)],
-        "top": float(f"{top:.4g}"),
+        "top": top,
         "components": base64.b64encode(levels.tobytes()).decode(),
         # What the page says in words is exact: component, score and rank of each writer's best.
         "best": [

@@ -6,12 +6,10 @@ The pictures and the script (`static/scrub.js`, no library) stand inside the pag
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from copy import copy
-from importlib.resources import files
 
-from .figure import View
+from .figure import View, alive
 
 FRAMES = 12
 WEIGHT = 300_000  # bytes of all pictures together: a page has several such figures
@@ -43,12 +41,6 @@ def scrub(frames: Mapping[str, View], label: str, start: str | None = None) -> V
         {"name": name, "alt": view.alt, "png": view._repr_mimebundle_()["image/png"]} for name, view in frames.items()
     ]
     data = {"label": label, "start": list(frames).index(start), "frames": pictures}
-    # No "<" from a name can end the script element early.
-    text = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c")
-    script = (files(__package__) / "static" / "scrub.js").read_text(encoding="utf8")
     view = copy(frames[start])
-    # JupyterLab leaves the keys to elements that say so.
-    before = '<figure class="th-scrub" data-lm-suppress-shortcuts="true" style="margin:0">'
-    after = f'<script type="application/json">{text}</script><script>{script}</script></figure>'
-    view._around = (before, after)
+    view._around = alive("scrub", data)
     return view

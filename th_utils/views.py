@@ -20,11 +20,12 @@ from .figure import COLOURS, GREY, MARKERS, View, finish, new
 from .prose import heads, say, table
 from .scrub import scrub
 from .stats import array
+from .viewer import picture, viewer
 from .weights import label
 
 __all__ = [
     "View", "attention", "bars", "circuit", "cloud", "compare", "explorer", "head_map", "heads", "lines", "plane",
-    "say", "scatter", "scrub", "strip", "table",
+    "say", "scatter", "scrub", "strip", "table", "viewer",
 ]  # fmt: skip
 
 
@@ -224,16 +225,7 @@ def scatter(
 def attention(tokens: Sequence[str], rows: Mapping[str, object], title: str, alt: str) -> View:
     """Attention of a few heads from one position to the tokens of a prompt: one row per head, one cell per token."""
     matrix = np.stack([array(v)[: len(tokens)] for v in rows.values()])
-    figure, (axis,) = new(max(6.0, 0.52 * len(tokens) + 1.6), 1.5 + 0.34 * len(rows))
-    image = axis.imshow(matrix, aspect="auto", cmap="Blues", vmin=0, vmax=1)
-    axis.set(yticks=range(len(rows)), yticklabels=list(rows))
-    axis.set_xticks(range(len(tokens)), [t.replace("$", r"\$") for t in tokens], rotation=60, ha="right", fontsize=9)
-    for (row, column), value in np.ndenumerate(matrix):
-        if value >= 0.1:
-            axis.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=7,
-                      color="white" if value > 0.55 else "black")  # fmt: skip
-    figure.colorbar(image, ax=axis, label="attention probability", shrink=0.9)
-    return finish(figure, title, alt)
+    return finish(picture(tokens, matrix, list(rows)), title, alt)
 
 
 def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tuple], title: str, alt: str) -> View:

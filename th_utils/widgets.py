@@ -30,19 +30,16 @@ def live(*libraries: str) -> bool:
 def attention(
     tokens: Sequence[str], patterns: Float[Tensor, "heads query key"], names: Sequence[str], title: str, alt: str
 ):
-    """Attention patterns of some heads over one prompt: circuitsvis' viewer, or the row of the last token as a picture.
+    """Attention patterns of some heads over one prompt: circuitsvis' viewer, or the book's own, which needs no kernel.
 
     Raises `ValueError` when the patterns do not fit the tokens or the names.
     """
-    if patterns.shape != (len(names), len(tokens), len(tokens)):
-        raise ValueError(
-            f"patterns must be [{len(names)} heads, {len(tokens)}, {len(tokens)} tokens], got {tuple(patterns.shape)}"
-        )
-    if live("circuitsvis"):
-        from circuitsvis.attention import attention_heads
+    view = views.viewer(tokens, patterns, names, title, alt)
+    if not live("circuitsvis"):
+        return view
+    from circuitsvis.attention import attention_heads
 
-        return attention_heads(attention=patterns, tokens=list(tokens), attention_head_names=list(names))
-    return views.attention(tokens, dict(zip(names, patterns[:, -1], strict=True)), title, alt)
+    return attention_heads(attention=patterns, tokens=list(tokens), attention_head_names=list(names))
 
 
 def edit_dial(

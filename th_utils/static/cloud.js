@@ -73,7 +73,6 @@ enliven("cloud", STYLE, (figure, data, paint) => {
     const move = moves.get({ "=": "+", "_": "-" }[event.key] || event.key);
     if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    event.stopPropagation();
     move[2]();
   };
   canvas.onpointerdown = event => canvas.setPointerCapture(event.pointerId);

@@ -22,24 +22,14 @@ enliven("explorer", STYLE, (figure, data, paint) => {
   const state = { reader: 0, measure: 0, writer: readers[0].strongest };
   const now = () => readers[state.reader];
 
-  function choice(name, labels, key, chosen) {
-    const group = add(figure, "div", "", { role: "group", "aria-label": name });
-    add(group, "span", `${name}:`);
-    const buttons = labels.map((text, i) => {
-      const button = add(group, "button", text, { type: "button", "aria-pressed": String(i === 0) });
-      button.onclick = () => {
-        state[key] = i;
-        buttons.forEach((other, j) => other.setAttribute("aria-pressed", String(i === j)));
-        chosen();
-      };
-      return button;
-    });
-  }
-  choice("Reader", readers.map(reader => reader.name), "reader", () => {
-    state.writer = now().strongest;
+  choice(figure, "Reader", readers.map(reader => reader.name), i => {
+    Object.assign(state, { reader: i, writer: readers[i].strongest });
     paint();
   });
-  choice("Colour", MEASURES.map(([, name]) => name), "measure", paint);
+  choice(figure, "Colour", MEASURES.map(([, name]) => name), i => {
+    state.measure = i;
+    paint();
+  });
   const grid = add(figure, "canvas", "", { role: "application", tabindex: 0, class: "th-grid",
     "aria-label": "Writing heads, layers across and heads down. Choose one with the arrow keys." });
   const words = add(figure, "p", "", { "aria-live": "polite" });
@@ -60,7 +50,6 @@ enliven("explorer", STYLE, (figure, data, paint) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    event.stopPropagation();
     const [layer, head] = now().writers[state.writer];
     go(layer + step[0], head + step[1]);
   };

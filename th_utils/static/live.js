@@ -31,6 +31,26 @@ function pencil(canvas, width, height) {
   return pen;
 }
 
+// A labelled row of buttons of which one is pressed; `chosen(i)` is called when that changes.
+function choice(parent, name, labels, chosen) {
+  const group = add(parent, "div", "", { role: "group", "aria-label": name });
+  add(group, "span", `${name}:`);
+  const buttons = labels.map((text, i) => {
+    const button = add(group, "button", text, { type: "button", "aria-pressed": String(i === 0) });
+    button.onclick = () => {
+      buttons.forEach((other, j) => other.setAttribute("aria-pressed", String(i === j)));
+      chosen(i);
+    };
+    return button;
+  });
+}
+
+// How much a token is looked at, as its background.
+function shade(node, share, theme) {
+  node.style.background = theme === "dark" ? `rgba(86,180,233,${share * 0.8})` : `rgba(0,114,178,${share})`;
+  node.style.color = theme === "light" && share > 0.55 ? "#fff" : "";
+}
+
 // Light text around the figure means a dark page, whatever the page's own word for it.
 function isDark(figure) {
   const [red, green, blue] = (getComputedStyle(figure.parentElement).color.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
@@ -58,7 +78,7 @@ function enliven(kind, css, build) {
       const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
       figure.dataset.live = "";
       add(figure, "style", CSS + css);
-      add(figure, "strong", data.title);
+      if (data.title) add(figure, "strong", data.title);
       draw = build(figure, data, paint);
       now();
     } catch (error) {
@@ -66,6 +86,7 @@ function enliven(kind, css, build) {
       while (figure.childNodes.length > before) figure.lastChild.remove();
       throw error;
     }
+    figure.addEventListener("keydown", event => event.stopPropagation()); // the theme turns pages with the arrow keys
     new ResizeObserver(paint).observe(figure);
     const theme = new MutationObserver(paint);
     [document.documentElement, document.body].forEach(node => theme.observe(node, { attributes: true }));

@@ -39,26 +39,19 @@ function lead(prompt, change) {
 enliven("playground", STYLE, (figure, data, paint) => {
   const state = { prompt: 0, head: 0, coordinate: 0, values: [...data.prompts[0].natural] };
 
-  function choice(name, labels, key, chosen) {
-    const group = add(figure, "div", "", { role: "group", "aria-label": name });
-    add(group, "span", `${name}:`);
-    const buttons = labels.map((text, i) => {
-      const button = add(group, "button", text, { type: "button", "aria-pressed": String(i === 0) });
-      button.onclick = () => {
-        state[key] = i;
-        buttons.forEach((other, j) => other.setAttribute("aria-pressed", String(i === j)));
-        chosen();
-      };
-      return button;
-    });
-  }
   function reset() {
     state.values = [...data.prompts[state.prompt].natural];
     sliders.forEach((slider, i) => { slider.value = state.values[i]; });
     paint();
   }
-  choice("Prompt", data.prompts.map(({ words }, i) => `${i + 1}: ${words.join(" or ")}`), "prompt", reset);
-  choice("Head", data.heads, "head", paint);
+  choice(figure, "Prompt", data.prompts.map(({ words }, i) => `${i + 1}: ${words.join(" or ")}`), i => {
+    state.prompt = i;
+    reset();
+  });
+  choice(figure, "Head", data.heads, i => {
+    state.head = i;
+    paint();
+  });
 
   const tokens = add(figure, "div", "", { role: "list", "aria-label": "Where the head looks from the last token" });
   const panel = add(figure, "div");
@@ -153,9 +146,7 @@ enliven("playground", STYLE, (figure, data, paint) => {
     prompt.tokens.forEach((token, t) => {
       const mark = prompt.marks.indexOf(t);
       const node = add(tokens, "span", "", { class: "th-token", role: "listitem" });
-      const strong = looks[t] > 0.55;
-      node.style.background = theme === "dark" ? `rgba(86,180,233,${looks[t] * 0.8})` : `rgba(0,114,178,${looks[t]})`;
-      if (theme === "light" && strong) node.style.color = "#fff";
+      shade(node, looks[t], theme);
       if (mark >= 0) node.style.borderColor = (mark ? ORANGE : BLUE)[theme];
       add(node, "span", token.trim() || "␣");
       add(node, "small", looks[t] >= 0.005 ? `${Math.round(looks[t] * 100)}%` : "");
