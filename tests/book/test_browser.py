@@ -5,6 +5,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from chromium import headless
 from rendered import HTML
 
@@ -110,3 +111,21 @@ def test_clouds_are_alive_and_follow_the_theme(visit):
         return wrong;
     }""")
     assert not wrong
+
+
+def test_no_serious_accessibility_violation(visit):
+    """By axe-core's rules, colours in both themes, with every live figure on the page."""
+    tab = visit[0]
+    before = tab.evaluate("document.documentElement.dataset.theme")
+    found = []
+    for theme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        tab.wait_for_timeout(400)  # colours fade over
+        result = Axe().run(tab, options={"resultTypes": ["violations"], **rules})
+        found += [
+            f"{theme}: {rule['id']}: {node['target']} {node['html'][:120]}"
+            for rule in result.response["violations"] if rule["impact"] in ("serious", "critical")
+            for node in rule["nodes"][:3]
+        ]  # fmt: skip
+    tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", before)
+    assert not found
