@@ -8,7 +8,7 @@ RUN = @command -v $(PYTHON) >/dev/null 2>&1 || { echo "error: no '$(PYTHON)' her
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test lint bench serve clean distclean
+.PHONY: help book test lint bench student serve clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -25,6 +25,9 @@ lint:  ## ruff on the code
 
 bench:  ## run the benchmarks
 	$(RUN) bench
+
+student:  ## the chapters for students, with stubs in place of solutions, in _build/student
+	$(RUN) student
 
 serve:  ## show the built book at http://127.0.0.1:8000
 	$(RUN) serve

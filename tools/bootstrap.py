@@ -3,6 +3,7 @@
 Runs on whatever Python the reader has, with the standard library only. It is written so that even Python 2.7
 parses it: an old interpreter must end in one readable line, not in a SyntaxError.
 """
+
 import hashlib
 import json
 import os
@@ -32,13 +33,17 @@ def say(text):
 def check_python():
     if sys.version_info[:2] < OLDEST:
         newer = [name for name in ("python3.13", "python3.12", "python3.11") if starts(name)]
-        raise Stop("Python %d.%d or newer is needed, and %s is %d.%d; try: make PYTHON=%s" % (
-            OLDEST + (sys.executable,) + tuple(sys.version_info[:2]) + tuple((newer + ["python3.11"])[:1])))
+        raise Stop(
+            "Python %d.%d or newer is needed, and %s is %d.%d; try: make PYTHON=%s"
+            % (OLDEST + (sys.executable,) + tuple(sys.version_info[:2]) + tuple((newer + ["python3.11"])[:1]))
+        )
     import importlib.util
+
     for name in ("venv", "ensurepip"):
         if importlib.util.find_spec(name) is None:
-            raise Stop("%s has no module %s; on Debian or Ubuntu: apt-get install python3-venv" % (
-                sys.executable, name))
+            raise Stop(
+                "%s has no module %s; on Debian or Ubuntu: apt-get install python3-venv" % (sys.executable, name)
+            )
 
 
 def starts(program):
@@ -109,8 +114,17 @@ def explain(output):
     """The one line that says why pip failed."""
     if "No space left on device" in output or "Errno 28" in output:
         return "no disk space left while installing; about %d GB are needed in %s" % (NEEDED_GB, ROOT)
-    network = ("NewConnectionError", "name resolution", "Failed to establish", "ConnectTimeout",
-               "ReadTimeout", "ProxyError", "Network is unreachable", "ConnectionError", "Connection refused")
+    network = (
+        "NewConnectionError",
+        "name resolution",
+        "Failed to establish",
+        "ConnectTimeout",
+        "ReadTimeout",
+        "ProxyError",
+        "Network is unreachable",
+        "ConnectionError",
+        "Connection refused",
+    )
     if any(sign in output for sign in network):
         return "pip cannot reach its package index; check the network, the proxy or PIP_INDEX_URL"
     errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
@@ -120,8 +134,9 @@ def explain(output):
 def pip(arguments, what):
     start = time.time()
     command = [venv_python(), "-m", "pip", "--disable-pip-version-check", "-q", "install"] + arguments
-    result = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              universal_newlines=True)
+    result = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    )
     output = result.communicate()[0]
     with open(PIP_LOG, "a") as handle:
         handle.write("$ pip install %s\n%s\n" % (" ".join(arguments), output))
@@ -145,8 +160,12 @@ def install():
             raise Stop("%.1f GB free in %s, and about %d GB are needed to install" % (free, ROOT, NEEDED_GB))
         say("creating .venv with %s" % sys.executable)
         # Symlinks: the interpreter is the reader's own, and stays theirs to upgrade.
-        result = subprocess.Popen([sys.executable, "-m", "venv", VENV], stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, universal_newlines=True)
+        result = subprocess.Popen(
+            [sys.executable, "-m", "venv", VENV],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+        )
         output = result.communicate()[0]
         if result.returncode:
             raise Stop("creating .venv failed: " + (output.strip().splitlines() or ["no reason given"])[-1])

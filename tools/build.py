@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import student
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,7 @@ REPORTS = BUILD / "reports"
 RUNS = ROOT / ".nbmake"  # not below _build, a name that nbmake passes over
 DEFAULT_MODEL = "smollm2-135m"
 TINY_MODELS = ("tiny-gpt2", "tiny-neox", "tiny-llama")
+STUB_MODEL = "tiny-llama"  # where the stub of every exercise is run too, and must fail its check
 CELL_TIMEOUT = 600  # seconds, as in _config.yml
 KEPT_CACHES = 12  # keys to keep; older ones are other states of the code
 
@@ -139,6 +141,8 @@ def execute(model: str) -> None:
         raise Failed("no notebooks/*.ipynb")
     cache = open_cache(model)
     sources = {path.name: nbformat.read(path, as_version=4) for path in notebooks()}
+    if model == STUB_MODEL:
+        sources = {name: student.with_failing_stubs(notebook) for name, notebook in sources.items()}
     pending = [name for name, notebook in sources.items() if not is_cached(cache, notebook)]
     print(f"    {len(sources) - len(pending)} of {len(sources)} notebooks are in the cache", flush=True)
     if not pending:
@@ -317,6 +321,11 @@ def bench() -> None:
                 raise Failed("it exited with an error")
 
 
+def students() -> None:
+    for path in student.write(notebooks(), BUILD / "student"):
+        print(f"    {path}")
+
+
 def serve() -> None:
     if not (HTML / "index.html").is_file():
         sys.exit("error: no book yet; run make book first")
@@ -326,7 +335,7 @@ def serve() -> None:
     subprocess.run(command)
 
 
-TARGETS = {"book": book, "test": test, "lint": lint, "bench": bench, "serve": serve}
+TARGETS = {"book": book, "test": test, "lint": lint, "bench": bench, "student": students, "serve": serve}
 
 
 def main(arguments: list[str]) -> int:
