@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from test_cloud import browser, html, opened, page_of, settle  # noqa: F401
 
 import th_utils as th
 from th_utils.tasks import ioi
@@ -53,6 +54,27 @@ def test_edit_dial_measures_every_setting_for_the_book(monkeypatch):
     asked = []
     view = th.widgets.edit_dial(SETTINGS, lambda setting: asked.append(setting) or numbers(setting), *TEXT)
     assert isinstance(view, th.View) and asked == SETTINGS
+
+
+def test_edit_dial_turns_in_the_page_between_measured_settings(browser, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("TH_STATIC", "1")
+    corners = [{"b": float(b), "<i>a": float(a)} for b, a in ((0, 0), (0, 4), (1, 0), (1, 4))]
+
+    def measure(setting):
+        return {"gain": th.Estimate(10 * setting["b"] + setting["<i>a"], -1.0, 20.0), "cost": -setting["<i>a"]}
+
+    view = th.widgets.edit_dial(corners, measure, *TEXT, stops=5)
+    tab, trouble = opened(browser, page_of(html(view), style="background: #121212; color: #ddd"), width=360)
+    figure, sliders = tab.locator("figure[data-live][data-theme-dark]"), tab.get_by_role("slider")
+    for presses, b, a in (([], 0, 0), ([(0, "End"), (1, "ArrowRight")], 1, 1), ([(0, "Home"), (1, "End")], 0, 4)):
+        for slider, key in presses:
+            sliders.nth(slider).press(key)
+        settle(tab)
+        assert figure.get_attribute("data-state").split() == [f"{10 * b + a}", f"{-a}"]
+        assert tab.get_by_role("cell", name=f"{10 * b + a} [−1, 20]").last.is_visible()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    assert not trouble
+    tab.context.close()
 
 
 def test_edit_dial_has_a_slider_for_every_scale_that_differs(monkeypatch):

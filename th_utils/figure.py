@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+from copy import copy
 from importlib.resources import files
 
 import matplotlib
@@ -44,6 +45,12 @@ class View:
             buffer = io.BytesIO()
             image.save(buffer, format="png", optimize=True)
         self.png = buffer.getvalue()
+
+    def enlivened(self, kind: str, data: dict) -> View:
+        """The same picture, brought to life in a page (see `alive`)."""
+        view = copy(self)
+        view._around = alive(kind, data)
+        return view
 
     def save(self, path) -> None:
         """Write the PNG to a file."""

@@ -7,9 +7,8 @@ The pictures and the script (`static/scrub.js`, no library) stand inside the pag
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 
-from .figure import View, alive
+from .figure import View
 
 FRAMES = 12
 WEIGHT = 300_000  # bytes of all pictures together: a page has several such figures
@@ -41,6 +40,4 @@ def scrub(frames: Mapping[str, View], label: str, start: str | None = None) -> V
         {"name": name, "alt": view.alt, "png": view._repr_mimebundle_()["image/png"]} for name, view in frames.items()
     ]
     data = {"label": label, "start": list(frames).index(start), "frames": pictures}
-    view = copy(frames[start])
-    view._around = alive("scrub", data)
-    return view
+    return frames[start].enlivened("scrub", data)

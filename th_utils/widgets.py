@@ -7,11 +7,13 @@ waits for a kernel or for the network.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,18 +49,22 @@ def edit_dial(
     measure: Callable[[Mapping[str, float]], Mapping[str, object]],
     title: str,
     alt: str,
+    stops: int = 3,
 ):
     """Turn the scales of an edit and watch what it gains and what it costs.
 
     `settings` are named scales, all with the same names; the first is what the others are compared with. `measure`
     turns named scales into named numbers (accuracy, attention to the answer, loss in nats) or `stats.Estimate`s;
     it makes the edit, so the dial knows no model. Where a kernel runs there is one slider for each scale that differs
-    between the settings, over the range it has there, and bars for the first setting and the one in hand; otherwise
-    a picture of all settings. Every turn of a slider calls `measure` once.
+    between the settings, over the range it has there, and bars for the first setting and the one in hand; every turn
+    of a slider calls `measure` once. Otherwise a picture of all settings, with dials on the page that have `stops`
+    positions each: all their combinations are measured when the page is built.
 
-    Raises `ValueError` for fewer than two settings, settings with other names, without a difference or with NaN or
-    infinite scales, and when `measure` returns no numbers, other names than before, or NaN or infinite numbers.
+    Raises `ValueError` for fewer than two settings or stops, settings with other names, without a difference or with
+    NaN or infinite scales, and when `measure` returns no numbers, other names than before, or NaN or infinite numbers.
     """
+    if stops < 2:
+        raise ValueError(f"stops must be at least 2, got {stops}")
     if len(settings) < 2:
         raise ValueError(f"settings must hold at least two settings to turn between, got {list(settings)}")
     first = {name: float(value) for name, value in settings[0].items()}
@@ -86,7 +92,17 @@ def edit_dial(
     names += start
     if not live("ipywidgets"):
         states = {name_of(s): measured({n: float(v) for n, v in s.items()}) for s in settings[1:]}
-        return views.compare({name_of(first): start} | states, title, alt)
+        states = {name_of(first): start} | states
+        scales = {n: sorted({first[n], *np.linspace(*ends[n], stops).tolist()}) for n in turned}
+        found = []
+        for values in itertools.product(*scales.values()):
+            setting = dict(zip(scales, values, strict=True))
+            numbers = states[name] if (name := name_of(setting)) in states else measured(setting)
+            found.append([_rounded(numbers[name]) for name in names])
+        return views.compare(states, title, alt).enlivened("dials", {
+            "title": title, "names": names, "states": found,
+            "scales": [{"name": n, "stops": s, "start": s.index(first[n])} for n, s in scales.items()],
+        })  # fmt: skip
     from ipywidgets import FloatSlider, interactive
 
     def show(**setting: float) -> views.View:
@@ -99,6 +115,13 @@ def edit_dial(
         for name, (low, high) in ends.items() if name in turned
     }  # fmt: skip
     return interactive(show, **sliders)
+
+
+def _rounded(number: object) -> list[float]:
+    """Value, low and high, with four digits."""
+    value = getattr(number, "value", number)
+    ends = getattr(number, "low", value), getattr(number, "high", value)
+    return [float(f"{x:.4g}") for x in (value, *ends)]
 
 
 def _check_finite(numbers: Mapping[str, object], source: str) -> None:
