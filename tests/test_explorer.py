@@ -101,6 +101,15 @@ def test_what_does_not_fit_is_refused_by_name(scores, refuses):
     with refuses("need one reader for each of the 2 columns, got 1"):
         th.views.explorer(components, whole, effects, READERS[:1], **TEXT)
     with refuses("reader 3.0 has no earlier head"):
-        th.views.explorer(components, whole * torch.tensor([1, float("nan")]), effects, READERS, **TEXT)
+        late = torch.tensor([1, float("nan")])
+        th.views.explorer(components * late, whole * late, effects, READERS, **TEXT)
+    with refuses("scores into reader 2.1 must be 0 or more"):
+        th.views.explorer(components - 1, whole, effects, READERS, **TEXT)
+    with refuses("scores into reader 3.0 must be 0 or more, and NaN only for whole writers"):
+        th.views.explorer(components, whole * late, effects, READERS, **TEXT)
+    with refuses("reader 2.1 has scores of writers not earlier: are the readers in order"):
+        th.views.explorer(components, whole, effects, READERS[::-1], **TEXT)
+    with refuses("head"):
+        th.views.explorer(components, whole, effects, READERS, **TEXT, marks=[(99, 1)])
     with refuses("effects on reader 2.1 hold NaN"):
         th.views.explorer(components, whole, effects * float("nan"), READERS, **TEXT)

@@ -136,6 +136,14 @@ def test_what_cannot_be_played_with_is_refused_by_name(model, weights, few, targ
     for other in ({"heads": []}, {"prompts": prompts.select([0, 1])}):
         with refuses("need 1-3 components, at least one head and 1-8 prompts with their run"):
             make(**other)
+    with refuses("base is a run of other prompts"):
+        make(base=th.run(model, prompts.select([2, 1, 0])))
+    with refuses("heads must differ"):
+        make(heads=[HEADS[0], HEADS[0]])
+    with refuses("names must be two texts"):
+        make(names="ab")
+    with refuses("limits must reach the model's own coordinates"):
+        make(limits=[1e-6, 1e-6])
     for limits in ([1.0], [1.0, -1.0], [1.0, float("nan")]):
         with refuses("limits must be 2 positive numbers"):
             make(limits=limits)

@@ -36,9 +36,24 @@ def test_an_open_exercise_leaves_its_title():
     )
 
 
-def test_a_check_of_another_form_is_refused():
-    with pytest.raises(ValueError, match="the check must read"):
-        student.stub('th.exercise("Exercise 1", 3 + 4, 7)')
+def test_what_a_loop_fills_is_kept_with_the_loop():
+    source = 'rows = []\nfor i in range(3):\n    rows.append(i)\nanswer = 3\nth.exercise("E", answer, sum(rows))\n'
+    assert "rows.append(i)" in student.stub("# Solution to exercise 1\n" + source)
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ('th.exercise("Exercise 1", 3 + 4, 7)', "the check must read"),
+        ('answer = 3\nth.exercise("Exercise 1", answer, abs(answer))', "the check needs `answer` itself"),
+        ('if True:\n    th.exercise("Exercise 1", answer, 3)', "at most one check, on a line of its own"),
+        ("th.exercise()", "the check must read"),
+        ("", "a solution cell is empty"),
+    ],
+)
+def test_a_check_that_gives_no_stub_is_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        student.stub(source)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

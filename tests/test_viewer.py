@@ -40,7 +40,8 @@ def test_every_head_and_token_shows_its_own_row(browser, patterns):  # noqa: F81
 
 @pytest.mark.parametrize(
     "change, message",
-    [({"names": ["a"]}, "patterns must be"), ({"tokens": TOKENS[:2]}, "patterns must be"),
+    [({"names": ["a"]}, "patterns must be"),
+     ({"names": [(1, 0)] * 3}, "must be texts"), ({"tokens": TOKENS[:2]}, "patterns must be"),
      ({"patterns": torch.full((3, 5, 5), 2.0)}, "between 0 and 1"),
      ({"patterns": torch.full((3, 5, 5), torch.nan)}, "between 0 and 1")],
 )  # fmt: skip

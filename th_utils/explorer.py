@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .figure import COLOURS, View, alive, finish, new
 from .stats import array
-from .weights import label
+from .weights import check_head, label
 
 STEPS = 255  # component scores are shipped as bytes, in parts of the reader's largest
 
@@ -37,17 +37,22 @@ def explorer(
     those of a known role. On the page component scores are rounded to 1/255 of the reader's largest. The picture shows
     the first reader: best component against effect, and the components of the writer with the largest effect.
 
-    Raises `ValueError` for shapes that do not fit each other or the readers, a reader without an earlier head, and
-    effects that are not finite where there are scores.
+    Raises `ValueError` for shapes that do not fit each other or the readers, readers or marks outside the model, a
+    reader without an earlier head, negative or infinite scores, and effects that are not finite where there are scores.
     """
     single, heads, measured = array(components), array(whole), array(effects)
-    if single.ndim != 4 or not heads.shape == measured.shape == (*single.shape[:2], single.shape[3]):
+    if (
+        single.ndim != 4
+        or not single.shape[2]
+        or not heads.shape == measured.shape == (*single.shape[:2], single.shape[3])
+    ):
         raise ValueError(
             "need components [layers, heads, k, readers] with whole and effects [layers, heads, readers], got "
             f"{single.shape}, {heads.shape} and {measured.shape}"
         )
     if len(readers) != single.shape[3] or not len(readers):
         raise ValueError(f"need one reader for each of the {single.shape[3]} columns, got {len(readers)}")
+    readers, marks = ([check_head(head, *single.shape[:2]) for head in some] for some in (readers, marks))
     data = {
         "title": title, "alt": " ".join(alt.split()), "unit": unit, "k": single.shape[2], "steps": STEPS,
         "marks": [label(head) for head in marks],
@@ -61,8 +66,15 @@ def explorer(
 
 def _column(single: np.ndarray, whole: np.ndarray, effect: np.ndarray, reader: tuple[int, int]) -> dict:
     earlier = np.isfinite(whole) & np.isfinite(single).all(-1)
+    scored = ~np.isnan(whole) | ~np.isnan(single).all(-1)
+    if (scored != earlier).any() or (single[earlier] < 0).any():
+        raise ValueError(
+            f"scores into reader {label(reader)} must be 0 or more, and NaN only for whole writers that are not earlier"
+        )
     if not earlier.any():
         raise ValueError(f"reader {label(reader)} has no earlier head to read from")
+    if np.nonzero(earlier)[0].max() >= reader[0]:
+        raise ValueError(f"reader {label(reader)} has scores of writers not earlier: are the readers in order?")
     if not np.isfinite(effect[earlier]).all():
         raise ValueError(f"effects on reader {label(reader)} hold NaN or infinite numbers")
     top = float(single[earlier].max()) or 1.0

@@ -41,7 +41,8 @@ class View:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
         if colours is not None:
-            image = Image.open(buffer).convert("RGB").quantize(colours)
+            # The default method mixes dark red with dark blue, the two ends of a signed scale.
+            image = Image.open(buffer).convert("RGB").quantize(colours, method=Image.Quantize.MAXCOVERAGE)
             buffer = io.BytesIO()
             image.save(buffer, format="png", optimize=True)
         self.png = buffer.getvalue()

@@ -49,7 +49,8 @@ def numbers(values, rows: Sequence[str], columns: Sequence[str], title: str, alt
         raise ValueError(f"values have shape {grid.shape}, expected ({len(rows)}, {len(columns)}): rows and columns")
     if not grid.size or ((grid < 0) | (grid > 1)).any():
         raise ValueError(f"values must be shares, 0 to 1 or NaN, at least one: got {grid.tolist()}")
-    figure, (axis,) = new(max(5.0, 1.8 + 0.5 * len(columns)), 1.3 + 0.42 * len(rows))
+    widest = max(0.5, 0.11 * max(map(len, columns)))  # inches: names must not run into each other
+    figure, (axis,) = new(max(5.0, 1.8 + widest * len(columns)), 1.3 + 0.42 * len(rows))
     image = axis.imshow(grid, aspect="auto", cmap="Blues", vmin=0, vmax=1)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.set_xticks(range(len(columns)), columns, fontsize=9)

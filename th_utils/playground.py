@@ -111,18 +111,29 @@ def playground(
     in these prompts). `names` is what `answer` and `distractor` of the prompts are called. The picture shows the first
     prompt and head at three settings of the first component.
 
-    Raises `ValueError` for a channel of more than three components, a head that is not after it, no heads, more than 8
-    prompts, limits that are not positive, and a run that is not of the prompts.
+    Raises `ValueError` for a channel of more than three components, heads that are not after it, repeated or none, more
+    than 8 prompts, limits that do not reach the model's own coordinates, a run that is not of the prompts, and other
+    than two names.
     """
     if not 1 <= len(target) <= 3 or not heads or not 1 <= len(prompts) <= 8 or len(base) != len(prompts):
         raise ValueError(
             f"need 1-3 components, at least one head and 1-8 prompts with their run, got {len(target)} components, "
             f"{len(heads)} heads, {len(prompts)} prompts and a run of {len(base)}"
         )
+    if base.tokens.shape != prompts.tokens.shape or not torch.equal(base.tokens.cpu(), prompts.tokens.cpu()):
+        raise ValueError("base is a run of other prompts: call run(model, prompts) with the prompts of the figure")
+    heads = [check_head(head, *bridge.heads_shape(model)) for head in heads]
+    if len(set(heads)) != len(heads):
+        raise ValueError(f"heads must differ, got {heads}")
+    if isinstance(names, str) or len(names) != 2 or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"names must be two texts, for the answer and the distractor, got {names!r}")
     natural = target.coordinates(base.at(base.z))
     reach = natural.abs().amax(0).mul(2).clamp_min(1.0) if limits is None else torch.as_tensor(limits).float()
     if reach.shape != (len(target),) or not (torch.isfinite(reach) & (reach > 0)).all():
         raise ValueError(f"limits must be {len(target)} positive numbers, one per component, got {limits}")
+    if (natural.abs().amax(0) > reach.to(natural)).any():
+        most = [round(x, 3) for x in natural.abs().amax(0).tolist()]
+        raise ValueError(f"limits must reach the model's own coordinates, up to {most} in size, got {limits}")
     parts = {head: reading(model, weights, base, prompts, target, head) for head in heads}
     grid = torch.linspace(-1, 1, GRID)
     lead = logit_difference(model, base, prompts)

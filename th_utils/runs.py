@@ -80,7 +80,7 @@ def run(
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
     if keep is not None and keep not in range(model.cfg.n_layers):
         raise ValueError(f"keep must be a layer 0-{model.cfg.n_layers - 1}, got {keep}")
-    if not 0 <= caches <= model.cfg.n_layers:
+    if isinstance(caches, bool | float) or caches not in range(model.cfg.n_layers + 1):
         raise ValueError(f"caches must be a layer 0-{model.cfg.n_layers} (the last: none at all), got {caches}")
     device = bridge.device_of(model)
     tokens, end = prompts.tokens.to(device), prompts.end.to(device)
@@ -114,10 +114,11 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
 def kept_at(base: Run, layer: int) -> Run:
     """A run of END only that `rerun` can take up at any `layer`, from one that holds all positions.
 
-    One full pass then serves interventions from every layer on. Raises `ValueError` for a run without
-    `positions="all"` and a layer that it does not hold.
+    One full pass then serves interventions from every layer on. A hook on this layer's `hook_resid_pre` in that pass
+    is already in the kept stream, unlike with `run(keep=)`: do not give it to `rerun` again.
+    Raises `ValueError` for a run without `positions="all"` and a layer that it does not hold.
     """
-    if base.positions != "all" or layer not in range(len(base.resid) - 1):
+    if base.positions != "all" or isinstance(layer, bool | float) or layer not in range(len(base.resid) - 1):
         raise ValueError(f"need positions='all' and a layer 0-{len(base.resid) - 2}, got {base.positions!r}, {layer}")
     axes = {"resid": 2, "q": 2, "z": 2, "pattern": 3}
     ends = {name: base.at(getattr(base, name), axis=axis).unsqueeze(axis) for name, axis in axes.items()}

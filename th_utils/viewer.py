@@ -23,14 +23,16 @@ def viewer(
 ) -> View:
     """Attention of some heads over one prompt: choose a head and a token, and see where it looks.
 
-    `patterns`: [heads, tokens, tokens], rows that sum to 1; `names`: one per head. Raises `ValueError` when they do
-    not fit each other, or when a pattern is not between 0 and 1.
+    `patterns`: [heads, tokens, tokens], probabilities; `names`: one per head. Raises `ValueError` when they do
+    not fit each other, are no texts, or when a pattern is not between 0 and 1.
     """
     matrix = array(patterns)
     if not len(names) or matrix.shape != (len(names), len(tokens), len(tokens)):
         raise ValueError(
             f"patterns must be [{len(names)} heads, {len(tokens)}, {len(tokens)} tokens], got {matrix.shape}"
         )
+    if not len(tokens) or not all(isinstance(text, str) for text in (*tokens, *names)):
+        raise ValueError("tokens and names must be texts, at least one each: see token_strings and label")
     if not ((matrix >= 0) & (matrix <= 1 + 1e-4)).all():
         raise ValueError("patterns must be probabilities between 0 and 1")
     levels = np.rint(np.minimum(matrix, 1) * STEPS).astype(np.uint8)

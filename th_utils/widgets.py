@@ -63,10 +63,13 @@ def edit_dial(
     Raises `ValueError` for fewer than two settings or stops, settings with other names, without a difference or with
     NaN or infinite scales, and when `measure` returns no numbers, other names than before, or NaN or infinite numbers.
     """
-    if stops < 2:
-        raise ValueError(f"stops must be at least 2, got {stops}")
+    if isinstance(stops, bool) or not isinstance(stops, int | np.integer) or stops < 2:
+        raise ValueError(f"stops must be a whole number, at least 2, got {stops!r}")
+    if isinstance(settings, Mapping) or not all(isinstance(setting, Mapping) for setting in settings):
+        raise ValueError(f"settings must be a list of named scales, got {settings!r}")
     if len(settings) < 2:
         raise ValueError(f"settings must hold at least two settings to turn between, got {list(settings)}")
+    _check_finite(settings[0], "the setting")
     first = {name: float(value) for name, value in settings[0].items()}
     for setting in settings:
         if set(setting) != set(first):
@@ -78,11 +81,11 @@ def edit_dial(
         raise ValueError(f"all settings are the same, {first}: at least one scale must differ")
 
     def measured(setting: Mapping[str, float]) -> dict[str, object]:
-        numbers = dict(measure(first | setting))
+        numbers = measure(first | setting)
+        _check_finite(numbers, f"measure({first | setting})")
         if not numbers or set(numbers) != set(names or numbers):
             raise ValueError(f"measure must return the same named numbers every time, {names}; got {sorted(numbers)}")
-        _check_finite(numbers, f"measure({first | setting})")
-        return numbers
+        return dict(numbers)
 
     def name_of(setting: Mapping[str, float]) -> str:
         return "\n".join(f"{name} = {float(setting[name]):g}" for name in turned)
@@ -93,7 +96,10 @@ def edit_dial(
     if not live("ipywidgets"):
         states = {name_of(s): measured({n: float(v) for n, v in s.items()}) for s in settings[1:]}
         states = {name_of(first): start} | states
-        scales = {n: sorted({first[n], *np.linspace(*ends[n], stops).tolist()}) for n in turned}
+        exact = {tuple(float(setting[n]) for n in turned) for setting in settings}
+        if len({name_of(setting) for setting in settings}) < len(exact):
+            raise ValueError("two settings agree in six digits and differ after them: give the scales in other units")
+        scales = {n: sorted({_digits(x) for x in (first[n], *np.linspace(*ends[n], stops))}) for n in turned}
         found = []
         for values in itertools.product(*scales.values()):
             setting = dict(zip(scales, values, strict=True))
@@ -101,7 +107,7 @@ def edit_dial(
             found.append([_rounded(numbers[name]) for name in names])
         return views.compare(states, title, alt).enlivened("dials", {
             "title": title, "names": names, "states": found,
-            "scales": [{"name": n, "stops": s, "start": s.index(first[n])} for n, s in scales.items()],
+            "scales": [{"name": n, "stops": s, "start": s.index(_digits(first[n]))} for n, s in scales.items()],
         })  # fmt: skip
     from ipywidgets import FloatSlider, interactive
 
@@ -124,7 +130,23 @@ def _rounded(number: object) -> list[float]:
     return [float(f"{x:.4g}") for x in (value, *ends)]
 
 
+def _digits(x: float) -> float:
+    """Without the last bits, by which equal stops of a scale may differ."""
+    return float(f"{x:.12g}")
+
+
 def _check_finite(numbers: Mapping[str, object], source: str) -> None:
-    bad = {name: value for name, value in numbers.items() if not math.isfinite(getattr(value, "value", value))}
+    if not isinstance(numbers, Mapping):
+        raise ValueError(f"{source} must be named numbers, got {numbers!r}")
+    bad = {name: value for name, value in numbers.items() if not _is_finite(value)}
     if bad:
         raise ValueError(f"{source} holds NaN or infinite numbers: {bad}")
+
+
+def _is_finite(number: object) -> bool:
+    """Of a number, or of an estimate and both its ends; anything else is not."""
+    try:
+        value = getattr(number, "value", number)
+        return all(math.isfinite(x) for x in (value, getattr(number, "low", value), getattr(number, "high", value)))
+    except TypeError:
+        return False

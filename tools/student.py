@@ -21,13 +21,17 @@ def is_solution(cell) -> bool:
 
 def stub(source: str) -> str:
     """The stub of one solution cell. Raises `ValueError` for a check that is not `th.exercise(name, answer, …)`."""
+    if not source.strip():
+        raise ValueError("a solution cell is empty: write the solution, or take its tag away")
     title = re.sub(r"^# (Solution to e|A start on e|E)xercise", "# Exercise", source.splitlines()[0])
     tree = ast.parse(source)
     checks = [node for node in tree.body if isinstance(node, ast.Expr) and is_check(node.value)]
+    if len(checks) > 1 or len(checks) != sum(map(is_check, ast.walk(tree))):
+        raise ValueError(f"a solution has at most one check, on a line of its own at the top level: {title}")
     if not checks:
         return f"{title}\n# Your experiment:\n"
     (check,) = checks
-    name, given, *rest = check.value.args
+    name, given, *rest = [*check.value.args, None, None][: max(2, len(check.value.args))]
     if not (isinstance(given, ast.Name) and given.id == "answer" and isinstance(name, ast.Constant)):
         raise ValueError(f"the check must read th.exercise(name, answer, expected, …): {ast.unparse(check)}")
     needed = set().union(*(names(part, ast.Load) for part in [*rest, *check.value.keywords]))
@@ -36,8 +40,11 @@ def stub(source: str) -> str:
         if isinstance(node, ast.Import | ast.ImportFrom) or defined(node) & needed:
             kept.insert(0, node)
             needed |= names(node, ast.Load)
+    if any("answer" in names(node, ast.Store) for node in kept):
+        raise ValueError(f"the check needs `answer` itself, so its stub would hold the solution: {ast.unparse(check)}")
     lines = source.splitlines()
-    text = ["\n".join(lines[node.lineno - 1 : node.end_lineno]) for node in kept]
+    starts = [min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))]) for node in kept]
+    text = ["\n".join(lines[start - 1 : node.end_lineno]) for start, node in zip(starts, kept, strict=True)]
     return "\n".join([title, "answer = ...  # yours", *text]) + "\n"
 
 
@@ -50,18 +57,19 @@ def names(node, context) -> set[str]:
 
 
 def defined(node) -> set[str]:
-    """The names that a statement makes: assignments (in place too), functions, loops."""
-    if isinstance(node, ast.FunctionDef):
+    """The names that a statement makes or changes: assignments (in place too), functions, loops, `x.append(…)`."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return {node.name}
-    targets = [
-        one for part in ast.walk(node) if isinstance(part, ast.Assign | ast.AugAssign)
-        for one in (part.targets if isinstance(part, ast.Assign) else [part.target])
-    ]  # fmt: skip
-    written = set().union(*(names(target, ast.Store) for target in targets)) if targets else set()
-    for target in targets:  # x[i] = …, x.y = …: the name is loaded, and still changed
-        for one in ast.walk(target):
-            if isinstance(one, ast.Subscript | ast.Attribute):
-                written |= names(one.value, ast.Load)
+    written = names(node, ast.Store)
+    for one in ast.walk(node):  # the variable of a comprehension lives in it alone
+        if isinstance(one, ast.comprehension):
+            written -= names(one.target, ast.Store)
+    for one in ast.walk(node):  # x[i] = …, x.y = …, x.append(…): the name is loaded, and still changed
+        if isinstance(one, ast.Subscript | ast.Attribute) and isinstance(one.ctx, ast.Store):
+            written |= names(one.value, ast.Load)
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
+            if one.func.attr in ("append", "add", "update", "extend") and isinstance(one.func.value, ast.Name):
+                written.add(one.func.value.id)
     return written
 
 
@@ -115,7 +123,10 @@ def with_failing_stubs(notebook):
 
 def write(sources: list[Path], folder: Path) -> list[Path]:
     """The student version of each notebook, in `folder`."""
+    made = [(source, student_version(nbformat.read(source, as_version=4))) for source in sources]
+    if any(source.parent.resolve() == folder.resolve() for source in sources):
+        raise ValueError(f"{folder} holds the sources: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for source in sources:
-        nbformat.write(student_version(nbformat.read(source, as_version=4)), folder / source.name)
+    for source, notebook in made:
+        nbformat.write(notebook, folder / source.name)
     return [folder / source.name for source in sources]

@@ -1,6 +1,6 @@
 // Dials over settings that were measured when the page was built (th_utils/dials.py). Follows live.js.
 const STYLE = `
-  .th-dials label { display: grid; grid-template-columns: minmax(7em, auto) 1fr 3em; gap: 8px; width: 100%;
+  .th-dials label { display: grid; grid-template-columns: minmax(0, auto) minmax(90px, 1fr) 3em; gap: 8px; width: 100%;
     align-items: center }
   .th-dials input { width: 100%; min-height: 30px; accent-color: #0072b2 }
   .th-dials output { text-align: right; font-variant-numeric: tabular-nums }

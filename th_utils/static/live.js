@@ -3,7 +3,7 @@
 const INK = { light: "#1a1a1a", dark: "#eee" };
 const PAPER = { light: "#fff", dark: "#1b1b1b" };
 const CSS = `
-  .th-live[data-live] { box-sizing: border-box; max-width: 680px; padding: 8px; border-radius: 4px; text-align: left;
+  .th-live[data-live] { box-sizing: border-box; max-width: 680px; padding: 8px; border-radius: 4px; text-align: left; overflow-wrap: anywhere;
     font: 14px/1.4 system-ui, sans-serif; color: ${INK.light}; background: ${PAPER.light} }
   .th-live[data-theme-dark] { color: ${INK.dark}; background: ${PAPER.dark} }
   .th-live[data-live] > img { display: none }
@@ -12,7 +12,7 @@ const CSS = `
     min-width: 30px; min-height: 30px; padding: 2px 7px; display: inline-flex; align-items: center; gap: 5px;
     cursor: pointer; overflow-wrap: anywhere; text-align: left }
   .th-live :focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
-  .th-live strong, .th-live small { display: block; overflow-wrap: anywhere }`;
+  .th-live strong, .th-live small { display: block }`;
 
 function add(parent, tag, text = "", attributes = {}) {
   const node = document.createElement(tag);
@@ -84,7 +84,8 @@ function enliven(kind, css, build) {
     } catch (error) {
       delete figure.dataset.live;
       while (figure.childNodes.length > before) figure.lastChild.remove();
-      throw error;
+      setTimeout(() => { throw error; }); // reported, and the next figure still comes alive
+      return;
     }
     figure.addEventListener("keydown", event => event.stopPropagation()); // the theme turns pages with the arrow keys
     new ResizeObserver(paint).observe(figure);

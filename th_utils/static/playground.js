@@ -3,7 +3,7 @@ const BLUE = { light: "#0072B2", dark: "#56b4e9" };
 const ORANGE = { light: "#b34d00", dark: "#e69f00" };
 const STYLE = `
   .th-playground button[aria-pressed=true] { border-width: 2px; font-weight: 600 }
-  .th-playground label { display: grid; grid-template-columns: minmax(7em, auto) 1fr 4.5em; gap: 8px; width: 100%;
+  .th-playground label { display: grid; grid-template-columns: minmax(0, auto) minmax(90px, 1fr) 4.5em; gap: 8px; width: 100%;
     align-items: center }
   .th-playground input { width: 100%; min-height: 30px; accent-color: #0072B2 }
   .th-playground output { text-align: right; font-variant-numeric: tabular-nums }
@@ -155,7 +155,7 @@ enliven("playground", STYLE, (figure, data, paint) => {
     const here = drawChart(prompt, theme);
     const seen = prompt.marks.map((t, i) => (t < 0 ? "" :
       `${Math.round(looks[t] * 100)}% at ${prompt.words[i]} (the ${data.names[i]})`)).filter(Boolean).join(" and ");
-    words.textContent = `Head ${data.heads[state.head]} looks ${seen}. ${here >= 0 ? prompt.words[0] : prompt.words[1]} leads ` +
+    words.textContent = (seen ? `Head ${data.heads[state.head]} looks ${seen}. ` : "") + `${here >= 0 ? prompt.words[0] : prompt.words[1]} leads ` +
       `by a logit difference of ${shown(Math.abs(here), 1)}.`;
     figure.dataset.attention = looks.map(share => share.toFixed(5)).join(" ");
     figure.dataset.lead = here.toFixed(5);

@@ -83,6 +83,9 @@ def generate(
     values, asked and paired (places in the list) and the demonstrations' text.
     Raises `ValueError` for n < 1, an unknown form, 2-4 objects or 0-4 shots exceeded, or too few single-token words.
     """
+    for name, value in (("n", n), ("n_objects", n_objects), ("shots", shots)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
     if n < 1:
         raise ValueError(f"n must be at least 1 prompt, got {n}")
     if form not in FORMS:

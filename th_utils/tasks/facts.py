@@ -165,10 +165,13 @@ def generate(
     Raises `ValueError` for an unknown relation, form or subject, repeated subjects, demonstrations that are tested too
     or whose number is not `shots`, too few subjects to draw from, or fewer than two different first tokens.
     """
-    if relation not in RELATIONS:
+    if relation not in tuple(RELATIONS):
         raise ValueError(f"unknown relation {relation!r}: expected one of {tuple(RELATIONS)}")
     if form not in FORMS:
         raise ValueError(f"unknown form {form!r}: expected one of {FORMS}")
+    if isinstance(shots, bool) or not isinstance(shots, int | np.integer):
+        raise ValueError(f"shots must be a whole number, got {shots!r}")
+    prepend_bos = bool(prepend_bos)
     rng = np.random.default_rng(seed)
     pairs = RELATIONS[relation].pairs
     given = None if subjects is None else _checked(subjects, relation, "subjects")
