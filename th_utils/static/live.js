@@ -45,10 +45,9 @@ function choice(parent, name, labels, chosen) {
   });
 }
 
-// How much a token is looked at, as its background.
+// How much a token is looked at, as its background; never so dark (or light) that the text is hard to read.
 function shade(node, share, theme) {
-  node.style.background = theme === "dark" ? `rgba(86,180,233,${share * 0.8})` : `rgba(0,114,178,${share})`;
-  node.style.color = theme === "light" && share > 0.55 ? "#fff" : "";
+  node.style.background = theme === "dark" ? `rgba(86,180,233,${share * 0.55})` : `rgba(0,114,178,${share * 0.8})`;
 }
 
 // Light text around the figure means a dark page, whatever the page's own word for it.
