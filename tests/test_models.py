@@ -165,7 +165,7 @@ def test_weights_follow_the_seed_and_nothing_else(name):
     again = flat(0)
     assert torch.equal(first, again) and not torch.equal(first, flat(1))
     assert torch.equal(torch.random.get_rng_state(), state)  # the caller's random numbers are not used up
-    assert first.numel() < 200_000
+    assert first.numel() < 300_000
 
 
 def test_tiny_models_load_in_under_a_second():
