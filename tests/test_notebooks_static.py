@@ -103,6 +103,12 @@ def test_folds_are_closed(notebook):
         assert cell.source.count("<details") == cell.source.count("</details>"), cell.source[:80]
 
 
+def test_hints_on_one_line_are_html(notebook):
+    """A line that begins with a tag is no Markdown: backticks and dollars in it would stand on the page as they are."""
+    lines = [line for cell in cells(notebook, "markdown") for line in cell.source.splitlines()]
+    assert not [line for line in lines if line.startswith("<details") and re.search(r"`|\$[^$]+\$", line)]
+
+
 def test_chapter_of_the_contents_exists():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
     named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
