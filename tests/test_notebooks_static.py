@@ -16,6 +16,13 @@ DIRECTIVE = re.compile(r"^\s*(`{3,}|:{3,})\{|\{[a-z:]+\}`", re.MULTILINE)
 EXERCISE = re.compile(r"^(#{2,6}\s.*|\*\*)exercise\s+[\w.]+", re.I | re.M)  # a heading or a bold lead
 FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?solution.*?</summary>.*?</details>", re.I | re.S)
 CODE_FOLDS = {"hide-input", "hide-cell", "solution"}
+RUNGS = ["recall", "modify", "implement", "investigate"]
+RUNG = re.compile(r"^### Exercise (\d+) \((\w+), (\d+) min(, open)?\)$", re.M)
+HINT = re.compile(r"^<details><summary>Hint (\d)</summary>(.+)</details>$", re.M)
+ONE_WAY = re.compile(r"^<details><summary>One way to do it \(solution\)</summary>(.+)</details>$", re.M)
+HOW = """The {} exercises take about {} minutes in all: open the three hints one at a time, call your result `answer`
+where there is a check (`th.exercise` compares it and says what is missing), and open the folded solution last."""
+OPTION = re.compile(r"^<details><summary>([A-D])\. (.+)</summary>(Yes|No): (.+)</details>$", re.M)
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -96,6 +103,46 @@ def test_chapter_has_exercises_with_solutions(notebook):
         text = [cell for cell in part if cell.cell_type == "markdown" and FOLD.search(cell.source)]
         code = [cell for cell in part if CODE_FOLDS & set(cell.metadata.get("tags", []))]
         assert text or code, f"no folded solution after: {part[0].source[:80]}"
+
+
+def test_every_exercise_is_a_rung_with_minutes_and_three_hints(notebook):
+    """The ladder from recall to investigate; the minutes add up, and an open exercise tells one way to do it."""
+    text = "\n\n".join(cell.source for cell in cells(notebook, "markdown"))
+    opening, *exercises = re.split(r"^(?=### Exercise )", text.split("\n## Exercises\n", 1)[1], flags=re.M)
+    rungs = [RUNG.match(one) for one in exercises]
+    assert all(rungs), [one.splitlines()[0] for one, rung in zip(exercises, rungs, strict=True) if not rung]
+    numbers, kinds, minutes, is_open = zip(*(rung.groups() for rung in rungs), strict=True)
+    assert [int(number) for number in numbers] == list(range(1, len(rungs) + 1))
+    assert set(kinds) == set(RUNGS) and list(kinds) == sorted(kinds, key=RUNGS.index)
+    count = ["three", "four", "five", "six"][len(rungs) - 3]
+    assert opening.split() == HOW.format(count, sum(map(int, minutes))).split()
+    for exercise, kind, alone in zip(exercises, kinds, is_open, strict=True):
+        exercise = exercise.split("\n## ")[0]
+        assert [number for number, _ in HINT.findall(exercise)] == list("123"), exercise[:80]
+        assert exercise.count("<summary>Hint") == 3, exercise[:80]
+        assert bool(alone) == (kind == "investigate"), exercise[:80]
+        if kind == "investigate":
+            (plan,) = ONE_WAY.findall(exercise)
+            assert 60 <= len(plan.split()) <= 150, exercise[:80]
+
+
+def test_quiz_explains_every_answer(notebook):
+    """Three questions right before the exercises, each with one right option, and a reason behind every option."""
+    (at,) = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises\n")]
+    first, *others = (cell.source for cell in notebook.cells[at - 3 : at])
+    opening = "## Check yourself\n\nDecide before you open an answer; each one explains itself.\n\n"
+    assert first.startswith(opening)
+    rights = []
+    for number, question in enumerate([first.removeprefix(opening), *others], 1):
+        asked, options = question.split("\n\n")
+        assert re.match(rf"\*\*Question {number}\.\*\* .+\?$", asked, re.S), asked
+        found = OPTION.findall(options)
+        assert len(found) == len(options.splitlines()) in (3, 4), options
+        assert [letter for letter, *_ in found] == list("ABCD"[: len(found)])
+        rights += [letter for letter, _, verdict, _ in found if verdict == "Yes"]
+        assert len(rights) == number, f"exactly one option is right: {asked}"
+        assert all(len(reason.split()) >= 12 for *_, reason in found), options
+    assert len(set(rights)) > 1, "the right answer is always the same letter"
 
 
 def test_folds_are_closed(notebook):
