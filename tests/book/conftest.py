@@ -1,9 +1,13 @@
 """What the checks of the rendered book share."""
 
 import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from bs4 import BeautifulSoup
+from chromium import headless
 from rendered import HTML, toc_pages
 
 
@@ -36,3 +40,22 @@ def soups() -> dict[str, BeautifulSoup]:
 def soup(soups, page) -> BeautifulSoup:
     assert page in soups, f"{page} is in _toc.yml and has no rendered page"
     return soups[page]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format, *arguments):
+        """Keep the test output to the tests."""
+
+
+@pytest.fixture(scope="session")
+def address(built_book):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=HTML))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(built_book):
+    with headless() as browser:
+        yield browser

@@ -1,34 +1,9 @@
 """Every page of the book in a real browser with the network cut: no kernel, no connection."""
 
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from chromium import headless
-from rendered import HTML
 
 PHONE = {"width": 390, "height": 844}
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format, *arguments):
-        """Keep the test output to the tests."""
-
-
-@pytest.fixture(scope="session")
-def address(built_book):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=HTML))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser(built_book):
-    with headless() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")
