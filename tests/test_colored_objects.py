@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from th_utils.tasks import colored_objects as co
+from th_utils.tasks import ioi
 
 CASES = [(form, shots, k) for form in co.FORMS for shots, k in ((0, 3), (1, 3), (2, 2), (0, 4))]
 
@@ -107,3 +108,9 @@ def test_bad_arguments_say_what_is_expected(gpt2, refuses, wrong, message):
 def test_mentions_of_nothing_known(made, refuses):
     with refuses("no positions"):
         co.mentions(made, "smell")
+
+
+@pytest.mark.parametrize("use", [co.corrupt, co.candidates])
+def test_prompts_of_another_task_are_refused(gpt2, refuses, use):
+    with refuses("must come from colored_objects.generate"):
+        use(gpt2, ioi.generate(gpt2, 4))

@@ -19,21 +19,6 @@ def setting():
 TEXT = ("a title", "an alt text that says what is seen")
 
 
-def test_attention_shows_the_whole_pattern_live_and_the_last_row_in_the_book(setting, monkeypatch):
-    pytest.importorskip("circuitsvis")
-    model, base, _ = setting
-    words = th.widgets.token_strings(model, base.tokens[0, : int(base.end[0]) + 1])
-    pattern = base.pattern[2, 0, :, : len(words), : len(words)]
-    names = [th.label((2, head)) for head in range(len(pattern))]
-    monkeypatch.setenv("TH_STATIC", "1")
-    assert isinstance(th.widgets.attention(words, pattern, names, *TEXT), th.View)
-    monkeypatch.setenv("TH_STATIC", "0")
-    live = str(th.widgets.attention(words, pattern, names, *TEXT))
-    assert all(name in live for name in names)
-    with pytest.raises(ValueError, match="patterns must be"):
-        th.widgets.attention(words, pattern[:, 1:], names, *TEXT)
-
-
 def test_tokens_read_back_as_the_prompt(setting):
     model, base, _ = setting
     words = th.widgets.token_strings(model, base.tokens[1, : int(base.end[1]) + 1])

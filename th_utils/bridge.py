@@ -122,6 +122,16 @@ def centres(model) -> bool:
     return "RMS" not in model.cfg.normalization_type
 
 
+def centred(model, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+    """What the normalisation sees of `x`: without its mean over d_model where the model subtracts it."""
+    return x - x.mean(-1, keepdim=True) if centres(model) else x
+
+
+def norm_scale(model, resid: Float[Tensor, "... d_model"], normalised: Float[Tensor, "... d_model"]) -> Tensor:
+    """The number that a normalisation without a gain (folded weights) has divided each `resid` by, [...]."""
+    return centred(model, resid).norm(dim=-1) / normalised.norm(dim=-1)
+
+
 def unembedding(model) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"] | None]:
     """W_U and b_U."""
     return model.W_U.detach(), None if model.b_U is None else model.b_U.detach()

@@ -13,7 +13,7 @@ from textwrap import fill
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from .figure import COLOURS, MARKERS, View, alive, finish, new
+from .figure import COLOURS, MARKERS, View, finish, new
 from .stats import array
 
 LIMIT = 3000  # points; more would be slow to turn on a phone and heavy on the page
@@ -91,8 +91,8 @@ def _finish(
             for name, index in members.items()
         ],
     }  # fmt: skip
-    around = alive("cloud", data)
-    return finish(_picture(xyz, members, styles, axes, half, note), title, alt, around, colours=64)
+    picture = _picture(xyz, members, styles, axes, half, note)
+    return finish(picture, title, alt, colours=64).enlivened("cloud", data)
 
 
 def _picture(xyz, members, styles, axes, half, note):

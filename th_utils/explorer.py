@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from .figure import COLOURS, View, alive, finish, new
+from .figure import COLOURS, View, finish, new
 from .stats import array
 from .weights import check_head, label
 
@@ -61,7 +61,8 @@ def explorer(
             for j, reader in enumerate(readers)
         ],
     }  # fmt: skip
-    return finish(_picture(data["readers"][0], unit, single.shape[2]), title, alt, alive("explorer", data), colours=64)
+    figure = _picture(single[..., 0], measured[..., 0], readers[0], unit)
+    return finish(figure, title, alt, colours=64).enlivened("explorer", data)
 
 
 def _column(single: np.ndarray, whole: np.ndarray, effect: np.ndarray, reader: tuple[int, int]) -> dict:
@@ -97,20 +98,20 @@ def _column(single: np.ndarray, whole: np.ndarray, effect: np.ndarray, reader: t
     }
 
 
-def _picture(one: dict, unit: str, k: int):
-    scores = np.frombuffer(base64.b64decode(one["components"]), dtype=np.uint8).reshape(-1, k) / STEPS * one["top"]
-    effect = np.array(one["effect"])
+def _picture(scores: np.ndarray, effect: np.ndarray, reader: tuple[int, int], unit: str):
+    earlier = np.isfinite(scores).all(-1)
+    scores, effect, writers = scores[earlier], effect[earlier], [tuple(pair) for pair in np.argwhere(earlier).tolist()]
     figure, (upper, lower) = new(6.4, 5.4, rows=2)
     upper.scatter(scores.max(1), effect, s=14, color=COLOURS[0], lw=0, alpha=0.7)
     for i in np.argsort(-np.abs(effect))[:5]:
         at = (scores[i].max(), effect[i])
-        upper.annotate(label(one["writers"][i]), at, (4, 3), textcoords="offset points", fontsize=8)
+        upper.annotate(label(writers[i]), at, (4, 3), textcoords="offset points", fontsize=8)
     upper.axhline(0, color="black", lw=0.6)
-    upper.set(xlabel=f"best component's score into {one['name']}", ylabel=unit)
+    upper.set(xlabel=f"best component's score into {label(reader)}", ylabel=unit)
     writer = int(np.argmax(np.abs(effect)))
-    lower.bar(range(k), scores[writer], color=COLOURS[1])
+    lower.bar(range(scores.shape[1]), scores[writer], color=COLOURS[1])
     low, high = np.quantile(scores, [0.0005, 0.9995])
     lower.axhspan(low, high, color="black", alpha=0.1, lw=0)
-    name = label(one["writers"][writer])
+    name = label(writers[writer])
     lower.set(xlabel=f"component of {name} (shaded: 99.9% of all components)", ylabel="composition score")
     return figure

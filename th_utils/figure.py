@@ -29,15 +29,15 @@ STYLE = {
 class View:
     """A finished figure: PNG bytes and the text that says what it shows to somebody who cannot see it.
 
-    `around` is HTML before and after the image, for figures that come alive in a browser; the image is what is seen
-    where scripts do not run. `colours` limits the palette: a quarter of the bytes, for pictures without gradients.
+    `enlivened` gives the figure that comes alive in a browser; the image is what is seen where scripts do not run.
+    `colours` limits the palette: a quarter of the bytes, for pictures without gradients.
     """
 
-    def __init__(self, figure: Figure, alt: str, around: tuple[str, str] = ("", ""), colours: int | None = None):
+    def __init__(self, figure: Figure, alt: str, colours: int | None = None):
         if len(alt.split()) < 5:
             raise ValueError(f"alt text must state what the figure shows, in at least five words; got {alt!r}")
         self.alt = " ".join(alt.split())
-        self._around = around
+        self._around = ("", "")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
         if colours is not None:
@@ -47,10 +47,10 @@ class View:
             image.save(buffer, format="png", optimize=True)
         self.png = buffer.getvalue()
 
-    def enlivened(self, kind: str, data: dict) -> View:
+    def enlivened(self, kind: str, data: dict, library: str = "") -> View:
         """The same picture, brought to life in a page (see `alive`)."""
         view = copy(self)
-        view._around = alive(kind, data)
+        view._around = alive(kind, data, library)
         return view
 
     def save(self, path) -> None:
@@ -75,11 +75,11 @@ class View:
         }
 
 
-def alive(kind: str, data: dict) -> tuple[str, str]:
+def alive(kind: str, data: dict, library: str = "") -> tuple[str, str]:
     """HTML around a figure's picture that brings it to life: an element `th-<kind>`, its data, its script.
 
     The scripts, `static/live.js` (what all figures share) and `static/<kind>.js`, stand inside the element, so it
-    needs no other file, no library and no network; without scripts the picture is left.
+    needs no other file and no network; without scripts the picture is left. `library` is a script to run before them.
     """
     static = files(__package__) / "static"
     script = "".join((static / f"{name}.js").read_text(encoding="utf8") for name in ("live", kind))
@@ -87,7 +87,10 @@ def alive(kind: str, data: dict) -> tuple[str, str]:
     safe = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
     # JupyterLab leaves the keys to elements that say so.
     before = f'<figure class="th-live th-{kind}" data-lm-suppress-shortcuts="true" style="margin:0">'
-    return before, f'<script type="application/json">{safe}</script><script>(() => {{{script}}})();</script></figure>'
+    first = f"<script>{library}</script>" if library else ""
+    return before, (
+        f'<script type="application/json">{safe}</script>{first}<script>(() => {{{script}}})();</script></figure>'
+    )
 
 
 def new(width: float, height: float, columns: int = 1, rows: int = 1, projection: str | None = None):
@@ -100,10 +103,8 @@ def new(width: float, height: float, columns: int = 1, rows: int = 1, projection
     return figure, list(axes.flat)
 
 
-def finish(
-    figure: Figure, title: str, alt: str, around: tuple[str, str] = ("", ""), colours: int | None = None
-) -> View:
+def finish(figure: Figure, title: str, alt: str, colours: int | None = None) -> View:
     """Put the title on and make the `View`."""
     with matplotlib.rc_context(STYLE):
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        return View(figure, alt, around, colours)
+        return View(figure, alt, colours)

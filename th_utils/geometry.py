@@ -50,10 +50,8 @@ def position_codes(
         )
     if base.keys[layer].shape[1] == 0:
         raise ValueError(f"base has no keys of the reader's layer {layer}: see run(caches=)")
-    centred = resid - resid.mean(-1, keepdim=True) if bridge.centres(model) else resid
-    scale = centred.norm(dim=-1) / bridge.attention_input(model, layer, resid).norm(dim=-1)
-    vectors = directions - directions.mean(-1, keepdim=True) if bridge.centres(model) else directions
-    asked = vectors @ bridge.head_matrix(model, layer, "W_Q")[head]
+    scale = bridge.norm_scale(model, resid, bridge.attention_input(model, layer, resid))
+    asked = bridge.centred(model, directions) @ bridge.head_matrix(model, layer, "W_Q")[head]
     angles = bridge.rotary(model, resid, base.end[:, None])
     batch = torch.arange(len(base), device=resid.device)[:, None]
     keys = base.keys[layer][batch, positions, head // bridge.kv_groups(model)]

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from . import bridge
 from .channels import Channel
-from .figure import COLOURS, View, alive, finish, new
+from .figure import COLOURS, View, finish, new
 from .geometry import position_codes
 from .outputs import logit_difference
 from .runs import Run, rerun_last
@@ -56,11 +56,9 @@ def reading(model, weights: HeadWeights, base: Run, prompts: Prompts, target: Ch
     directions = target.directions.to(device)
     b, kappa = position_codes(model, base, head, directions, torch.where(told, seq, 0))
 
-    def centred(x: Tensor) -> Tensor:
-        return x - x.mean(-1, keepdim=True) if bridge.centres(model) else x
-
-    resid, v = centred(base.at(base.resid)[layer]), centred(directions)
-    scale = resid.norm(dim=-1) / bridge.attention_input(model, layer, base.at(base.resid)[layer]).norm(dim=-1)
+    stream, end = base.at(base.resid)[layer], base.at(base.resid)[-1]
+    resid, v = bridge.centred(model, stream), bridge.centred(model, directions)
+    scale = bridge.norm_scale(model, stream, bridge.attention_input(model, layer, stream))
     width = resid.shape[-1] * scale.square()
     kv = index // bridge.kv_groups(model)
     bias = bridge.head_bias(model, layer, "b_Q")
@@ -70,13 +68,10 @@ def reading(model, weights: HeadWeights, base: Run, prompts: Prompts, target: Ch
         turned = bridge.rotate(bias[index].expand(len(base), 1, 1, -1), angles)[:, 0, 0]
         beta = torch.einsum("bk,bsk->bs", turned, base.keys[layer][:, :, kv]) / bridge.attention_scale(model)
     W_U, _ = bridge.unembedding(model)
-    end = centred(base.at(base.resid)[-1])
-    final = end.norm(dim=-1) / bridge.final_norm(model, base.at(base.resid)[-1]).norm(dim=-1)
+    final = bridge.norm_scale(model, end, bridge.final_norm(model, end))
     towards = (W_U[:, prompts.answer.to(device)] - W_U[:, prompts.distractor.to(device)]).T
-    if bridge.centres(model):
-        towards = towards - towards.mean(-1, keepdim=True)
     written = torch.einsum("bsk,kd->bsd", base.values[layer][:, :, kv], weights.W_O[layer, index])
-    pull = torch.einsum("bsd,bd->bs", written, towards) / final[:, None]
+    pull = torch.einsum("bsd,bd->bs", written, bridge.centred(model, towards)) / final[:, None]
     return {
         "b": b.masked_fill(~told, -torch.inf), "beta": beta, "kappa": kappa, "pull": pull,
         "cross": 2 * resid @ v.T / width[:, None], "square": (v @ v.T)[None] / width[:, None, None],
@@ -162,7 +157,9 @@ def playground(
             for p, n in enumerate((prompts.end + 1).tolist())
         ],
     }  # fmt: skip
-    return finish(_picture(data, parts[heads[0]], natural, reach), title, alt, alive("playground", data), colours=64)
+    return finish(_picture(data, parts[heads[0]], natural, reach), title, alt, colours=64).enlivened(
+        "playground", data
+    )
 
 
 def _marks(prompts: Prompts, p: int) -> list[int]:

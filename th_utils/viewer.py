@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from .figure import View, alive, finish, new
+from .figure import View, finish, new
 from .stats import array
 
 STEPS = 255
@@ -26,6 +26,18 @@ def viewer(
     `patterns`: [heads, tokens, tokens], probabilities; `names`: one per head. Raises `ValueError` when they do
     not fit each other, are no texts, or when a pattern is not between 0 and 1.
     """
+    matrix = check_patterns(tokens, patterns, names)
+    levels = np.rint(np.minimum(matrix, 1) * STEPS).astype(np.uint8)
+    data = {
+        "title": title, "tokens": list(tokens), "steps": STEPS,
+        "heads": [{"name": name, "pattern": base64.b64encode(one.tobytes()).decode()}
+                  for name, one in zip(names, levels, strict=True)],
+    }  # fmt: skip
+    return finish(picture(tokens, matrix[:, -1], names), title, alt).enlivened("viewer", data)
+
+
+def check_patterns(tokens: Sequence[str], patterns, names: Sequence[str]) -> np.ndarray:
+    """Patterns [heads, tokens, tokens] as an array, or the `ValueError` of `viewer`."""
     matrix = array(patterns)
     if not len(names) or matrix.shape != (len(names), len(tokens), len(tokens)):
         raise ValueError(
@@ -35,13 +47,7 @@ def viewer(
         raise ValueError("tokens and names must be texts, at least one each: see token_strings and label")
     if not ((matrix >= 0) & (matrix <= 1 + 1e-4)).all():
         raise ValueError("patterns must be probabilities between 0 and 1")
-    levels = np.rint(np.minimum(matrix, 1) * STEPS).astype(np.uint8)
-    data = {
-        "title": title, "tokens": list(tokens), "steps": STEPS,
-        "heads": [{"name": name, "pattern": base64.b64encode(one.tobytes()).decode()}
-                  for name, one in zip(names, levels, strict=True)],
-    }  # fmt: skip
-    return finish(picture(tokens, matrix[:, -1], names), title, alt, alive("viewer", data))
+    return matrix
 
 
 def picture(tokens: Sequence[str], rows: np.ndarray, names: Sequence[str]):

@@ -14,9 +14,11 @@ import numpy as np
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.patheffects import withStroke
 
+from .atlas import atlas
 from .cloud import cloud
 from .explorer import explorer
 from .figure import COLOURS, GREY, MARKERS, View, finish, new
+from .gallery import gallery
 from .prose import heads, say, table
 from .scrub import scrub
 from .stats import array
@@ -24,8 +26,8 @@ from .viewer import picture, viewer
 from .weights import label
 
 __all__ = [
-    "View", "attention", "bars", "circuit", "cloud", "compare", "explorer", "head_map", "heads", "lines", "plane",
-    "say", "scatter", "scrub", "strip", "table", "viewer",
+    "View", "atlas", "attention", "bars", "circuit", "cloud", "compare", "explorer", "gallery", "head_map", "heads", "lines",
+    "plane", "say", "scatter", "scrub", "strip", "table", "viewer",
 ]  # fmt: skip
 
 

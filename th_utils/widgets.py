@@ -1,7 +1,7 @@
 """Figures to play with where a kernel runs, and a picture of the same where none does.
 
-In Jupyter and Colab these return live objects (circuitsvis, ipywidgets 7 or 8). With `TH_STATIC=1`, which the book's
-build sets, or without those libraries, they return the `View` that says the same: nothing on the built pages
+In Jupyter and Colab these return live objects (ipywidgets 7 or 8). With `TH_STATIC=1`, which the book's
+build sets, or without ipywidgets, they return the `View` that says the same: nothing on the built pages
 waits for a kernel or for the network.
 """
 
@@ -14,34 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from . import views
 from .playground import playground
 from .tasks.prompts import token_strings
 
-__all__ = ["attention", "edit_dial", "live", "playground", "token_strings"]
+__all__ = ["edit_dial", "live", "playground", "token_strings"]
 
 
 def live(*libraries: str) -> bool:
     """Whether to return something interactive: the libraries are there and the book is not being built."""
     return os.environ.get("TH_STATIC", "") in ("", "0") and all(find_spec(name) for name in libraries)
-
-
-def attention(
-    tokens: Sequence[str], patterns: Float[Tensor, "heads query key"], names: Sequence[str], title: str, alt: str
-):
-    """Attention patterns of some heads over one prompt: circuitsvis' viewer, or the book's own, which needs no kernel.
-
-    Raises `ValueError` when the patterns do not fit the tokens or the names.
-    """
-    view = views.viewer(tokens, patterns, names, title, alt)
-    if not live("circuitsvis"):
-        return view
-    from circuitsvis.attention import attention_heads
-
-    return attention_heads(attention=patterns, tokens=list(tokens), attention_head_names=list(names))
 
 
 def edit_dial(
@@ -104,7 +87,7 @@ def edit_dial(
         for values in itertools.product(*scales.values()):
             setting = dict(zip(scales, values, strict=True))
             numbers = states[name] if (name := name_of(setting)) in states else measured(setting)
-            found.append([_rounded(numbers[name]) for name in names])
+            found.append([[float(f"{x:.4g}") for x in _ends(numbers[name])] for name in names])
         return views.compare(states, title, alt).enlivened("dials", {
             "title": title, "names": names, "states": found,
             "scales": [{"name": n, "stops": s, "start": s.index(_digits(first[n]))} for n, s in scales.items()],
@@ -123,11 +106,10 @@ def edit_dial(
     return interactive(show, **sliders)
 
 
-def _rounded(number: object) -> list[float]:
-    """Value, low and high, with four digits."""
+def _ends(number: object) -> tuple:
+    """Value, low and high of a number or an estimate."""
     value = getattr(number, "value", number)
-    ends = getattr(number, "low", value), getattr(number, "high", value)
-    return [float(f"{x:.4g}") for x in (value, *ends)]
+    return value, getattr(number, "low", value), getattr(number, "high", value)
 
 
 def _digits(x: float) -> float:
@@ -146,7 +128,6 @@ def _check_finite(numbers: Mapping[str, object], source: str) -> None:
 def _is_finite(number: object) -> bool:
     """Of a number, or of an estimate and both its ends; anything else is not."""
     try:
-        value = getattr(number, "value", number)
-        return all(math.isfinite(x) for x in (value, getattr(number, "low", value), getattr(number, "high", value)))
+        return all(math.isfinite(x) for x in _ends(number))
     except TypeError:
         return False

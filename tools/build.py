@@ -227,9 +227,21 @@ def copy_mathjax() -> None:
     shutil.copy(licence, target / "LICENSE")  # last: marks the copy as complete
 
 
+def copy_circuitsvis() -> None:
+    """circuitsvis' script beside the pages too: one file for all figures of the book (th_utils/gallery.py)."""
+    from th_utils import gallery
+
+    target = BUILD / "extra" / gallery.IN_BOOK
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = gallery.bundle()
+    if not target.is_file() or target.read_text(encoding="utf8") != text:
+        target.write_text(text, encoding="utf8")
+
+
 def build_book(model: str) -> None:
     """Jupyter Book on the model's cache; its path is a Sphinx setting, so a new key re-reads every page."""
     copy_mathjax()
+    copy_circuitsvis()
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
     config["execute"]["cache"] = str(CACHES / cache_key(model))
     derived = BUILD / "_config.yml"

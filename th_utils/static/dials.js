@@ -1,4 +1,4 @@
-// Dials over settings that were measured when the page was built (th_utils/dials.py). Follows live.js.
+// Dials over settings that were measured when the page was built (th_utils/widgets.py). Follows live.js.
 const STYLE = `
   .th-dials label { display: grid; grid-template-columns: minmax(0, auto) minmax(90px, 1fr) 3em; gap: 8px; width: 100%;
     align-items: center }

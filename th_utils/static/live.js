@@ -3,7 +3,8 @@
 const INK = { light: "#1a1a1a", dark: "#eee" };
 const PAPER = { light: "#fff", dark: "#1b1b1b" };
 const CSS = `
-  .th-live[data-live] { box-sizing: border-box; max-width: 680px; padding: 8px; border-radius: 4px; text-align: left; overflow-wrap: anywhere;
+  .th-live[data-live] { box-sizing: border-box; max-width: 680px; padding: 8px; border-radius: 4px; text-align: left;
+    overflow-wrap: anywhere;
     font: 14px/1.4 system-ui, sans-serif; color: ${INK.light}; background: ${PAPER.light} }
   .th-live[data-theme-dark] { color: ${INK.dark}; background: ${PAPER.dark} }
   .th-live[data-live] > img { display: none }

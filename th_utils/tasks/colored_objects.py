@@ -112,8 +112,7 @@ def generate(
             others = [str(v) for v in rng.permutation(mine[n_objects:])][:n_objects]
             shown = [str(o) for o in rng.permutation(things[n_objects:])][:n_objects]
             place = int(rng.integers(n_objects))
-            answer = others[place].capitalize() if kind.capital else others[place]
-            demo += f"{_block(kind, rng, shown, others, shown[place])} {answer}{kind.joiner}"
+            demo += f"{_block(kind, rng, shown, others, shown[place])} {_said(form, others[place])}{kind.joiner}"
         test, mine = things[:n_objects], mine[:n_objects]
         paired = int(rng.choice([i for i in range(n_objects) if i != asked]))
         stem = _block(kind, rng, test, mine, "{asked}")
@@ -127,7 +126,9 @@ def corrupt(model, prompts: Prompts) -> Prompts:
 
     Only the token at "question" differs. `answer`, `distractor` and all positions stay those of the clean prompt,
     so that logit differences can be compared; a model that solves the task reverses their sign.
+    Raises `ValueError` for prompts of another task.
     """
+    _check_ours(prompts)
     tokens, text = prompts.tokens.clone(), []
     for i, row in enumerate(prompts.table.itertuples()):
         word = row.objects[row.paired]
@@ -137,7 +138,11 @@ def corrupt(model, prompts: Prompts) -> Prompts:
 
 
 def candidates(model, prompts: Prompts) -> Int[Tensor, "batch n_objects"]:
-    """The tokens of all colours (owners) of each list, in its order, in the case in which answers are written."""
+    """The tokens of all colours (owners) of each list, in its order, in the case in which answers are written.
+
+    Raises `ValueError` for prompts of another task.
+    """
+    _check_ours(prompts)
     return torch.tensor([[word_id(model.tokenizer, _said(row.form, v)) for v in row.values]
                          for row in prompts.table.itertuples()])  # fmt: skip
 
@@ -148,6 +153,12 @@ def mentions(prompts: Prompts, what: str = "colour") -> Int[Tensor, "batch n_obj
     if not names:
         raise ValueError(f"no positions of {what!r}: expected 'colour' or 'object'")
     return torch.stack([prompts.positions[name] for name in names], 1)
+
+
+def _check_ours(prompts: Prompts) -> None:
+    missing = {"form", "objects", "values", "test"} - set(prompts.table.columns)
+    if missing:
+        raise ValueError(f"prompts must come from colored_objects.generate: their table has no {sorted(missing)}")
 
 
 def _said(form: str, value: str) -> str:
