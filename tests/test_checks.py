@@ -17,6 +17,16 @@ def test_a_true_claim_is_printed_on_any_model(tiny, capsys, holds):
     assert capsys.readouterr().out == "✓ the sky is up (0.5)\n"
 
 
+@pytest.mark.parametrize(
+    "value, shown",
+    [(6.744091033935547, "(6.744)"), (np.float64(0.1234567), "(0.1235)"), (7, "(7)"), ("3 of 4", "(3 of 4)"),
+     (Estimate(0.5, 0.4, 0.6), "(0.50 [0.40, 0.60])")],
+)  # fmt: skip
+def test_the_value_of_a_claim_is_readable(tiny, capsys, value, shown):
+    th.claim(tiny("tiny-gpt2"), "the sky is up", True, value)
+    assert capsys.readouterr().out.strip().endswith(shown)
+
+
 @pytest.mark.parametrize("fails", [False, np.bool_(False), torch.tensor(False)])
 def test_a_false_claim_stops_the_default_model_only(tiny, capsys, monkeypatch, fails):
     model = tiny("tiny-gpt2")

@@ -21,9 +21,10 @@ class ClaimFailed(AssertionError):
 def claim(model, text: str, holds, value=None) -> None:
     """State a measured claim: prints it with its value, and raises `ClaimFailed` when it fails on the default model.
 
-    `text` says what would be false if it failed; `value` (a number or `stats.Estimate`) is printed beside it.
+    `text` says what would be false if it failed; `value` is printed beside it: a number with four digits, anything
+    else (a `stats.Estimate`, a sentence) as it is.
     """
-    shown = "" if value is None else f" ({value})"
+    shown = "" if value is None else f" ({value:.4g})" if isinstance(value, float) else f" ({value})"
     if bool(holds):
         print(f"✓ {text}{shown}")
     elif is_default(model):
