@@ -72,14 +72,25 @@ _CARDS = (
 MODELS: dict[str, ModelCard] = {card.name: card for card in _CARDS}
 
 
+_picked = DEFAULT  # what the picker in a notebook's first cell says
+
+
+def pick_card(name: str | Path | None = None) -> ModelCard:
+    """Let `find_card()` answer with this model from now on, unless `TH_MODEL` is set. Raises as `find_card` does."""
+    global _picked
+    card = find_card(name or DEFAULT)
+    _picked = name or DEFAULT  # after the check: a wrong name changes nothing
+    return card
+
+
 def find_card(name: str | Path | None = None) -> ModelCard:
-    """The card of a known name, or a new one for a model directory. None: `TH_MODEL`, else the default model.
+    """The card of a known name, or a new one for a model directory. None: `TH_MODEL`, else what was picked last.
 
     Raises:
         ValueError: neither a known name nor a directory.
         ModelNotFound: a directory that does not hold a model in Hugging Face format with safetensors.
     """
-    name = name or os.environ.get("TH_MODEL") or DEFAULT
+    name = name or os.environ.get("TH_MODEL") or _picked
     if isinstance(name, str) and name in MODELS:
         return MODELS[name]
     folder = Path(name).expanduser()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 for _switch in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when the hub library is imported
     os.environ.setdefault(_switch, "1")
 
-from th_utils.cards import DEFAULT, MODELS, ModelCard, find_card  # noqa: E402
+from th_utils.cards import DEFAULT, MODELS, ModelCard, find_card, pick_card  # noqa: E402
 from th_utils.fetch import wheel_model  # noqa: E402
 from th_utils.hub import ModelNotFound, hub_model, quiet_transformers, read_folder  # noqa: E402
 
@@ -41,7 +41,7 @@ def load_model(
 
     Args:
         name: a name in `MODELS`, or a directory with a model in Hugging Face format. None: the environment
-            variable `TH_MODEL`, else the default model.
+            variable `TH_MODEL`, else what `setup` was told, else the default model.
         device: None means the CPU, also on a machine with a GPU; "cuda" and other torch devices are honoured.
         fold: whether to fold and centre, as above.
 
@@ -99,10 +99,16 @@ def is_default(model: TransformerBridge) -> bool:
     return getattr(model, "th_card", None) == MODELS[DEFAULT]
 
 
-def setup(seed: int = 0) -> None:
-    """What every notebook calls first: seeds, no gradients, no telemetry, one line that says what is in use.
+def setup(model: str | Path | None = None, seed: int = 0) -> None:
+    """What every notebook calls first: the model, seeds, no gradients, no telemetry, one line that says what is in use.
 
+    `model`, a name in `MODELS` or a directory, is what `load_model()` loads from now on; None is the default model.
+    The environment variable `TH_MODEL` wins, so that whoever runs a notebook from outside need not edit it.
     Seeds Python's `random`, NumPy and torch with `seed`, and switches gradients off for the whole process.
+
+    Raises:
+        ValueError, ModelNotFound: for a name or directory that is none, here and not only when the model is loaded.
+        RuntimeError: an unsupported TransformerLens.
     """
     import random
 
@@ -110,14 +116,15 @@ def setup(seed: int = 0) -> None:
     import torch
 
     check_versions()
+    picked, used = pick_card(model), find_card()
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_grad_enabled(False)
     packages = ("th-utils", "torch", "transformer-lens", "transformers")
     versions = " · ".join(f"{package} {_version(package)}" for package in packages)
-    line = f"{versions} · model {find_card().name} · {torch.get_num_threads()} threads · seed {seed}"
-    print(line)  # noqa: T201
+    source = "" if used == picked else f" (from TH_MODEL, not {picked.name})"
+    print(f"{versions} · model {used.name}{source} · {torch.get_num_threads()} threads · seed {seed}")  # noqa: T201
 
 
 def check_versions() -> None:
