@@ -1,14 +1,14 @@
 # Every target sets itself up; a second run does only what has changed. `make` alone lists the targets.
 PYTHON ?= python3
 PORT ?= 8000
-export TH_MODEL TH_CACHE JOBS PORT
+export TH_MODEL TH_CACHE JOBS PORT ADDRESS BRANCH
 
 RUN = @command -v $(PYTHON) >/dev/null 2>&1 || { echo "error: no '$(PYTHON)' here; try make $@ PYTHON=/path/to/python3.11"; exit 1; }; \
 	$(PYTHON) tools/bootstrap.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test lint bench student serve clean distclean
+.PHONY: help book test lint bench student pdf serve clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -29,8 +29,14 @@ bench:  ## run the benchmarks
 student:  ## the chapters for students, with stubs in place of solutions, in _build/student
 	$(RUN) student
 
+pdf:  ## print the built book to _build/talking-heads.pdf (needs Chromium or Chrome)
+	$(RUN) pdf
+
 serve:  ## show the built book at http://127.0.0.1:8000
 	$(RUN) serve
+
+fork:  ## give the book another address: make fork ADDRESS=https://github.com/OWNER/NAME [BRANCH=main]
+	@$(PYTHON) tools/fork.py "$$ADDRESS" "$$BRANCH"
 
 clean:  ## remove everything built, keep .venv
 	@rm -rf _build .nbmake .pytest_cache .ruff_cache .hypothesis

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 CACHES = BUILD / ".jupyter_cache"
 HTML = BUILD / "html"
+PDF = BUILD / "talking-heads.pdf"
 REPORTS = BUILD / "reports"
 RUNS = ROOT / ".nbmake"  # not below _build, a name that nbmake passes over
 DEFAULT_MODEL = "smollm2-135m"
@@ -244,6 +245,8 @@ def build_book(model: str) -> None:
     copy_circuitsvis()
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
     config["execute"]["cache"] = str(CACHES / cache_key(model))
+    local = config["sphinx"]["local_extensions"]  # paths are taken from where the configuration lies
+    config["sphinx"]["local_extensions"] = {name: str(ROOT / folder) for name, folder in local.items()}
     derived = BUILD / "_config.yml"
     toc = BUILD / "_toc.yml"  # a copy of the last one: Sphinx does not see that the sidebar of unchanged pages is new
     if not toc.is_file() or toc.read_bytes() != (ROOT / "_toc.yml").read_bytes():
@@ -338,16 +341,41 @@ def students() -> None:
         print(f"    {path}")
 
 
-def serve() -> None:
+def pdf() -> None:
+    import printing
+    from browser import NoBrowser
+
+    need_book()
+    with stage("PDF"):
+        try:
+            sheets = printing.write_pdf(HTML, ROOT / "_toc.yml", PDF)
+        except NoBrowser as missing:
+            raise Failed(f"{missing}; Chromium or Chrome prints the pages") from missing
+        print(f"    {PDF} ({sheets} pages)")
+
+
+def need_book() -> None:
     if not (HTML / "index.html").is_file():
-        sys.exit("error: no book yet; run make book first")
+        raise Failed("no book yet; run make book first")
+
+
+def serve() -> None:
+    need_book()
     port = os.environ.get("PORT") or "8000"
     print(f"http://127.0.0.1:{port} (Ctrl-C stops)", flush=True)
     command = [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", str(HTML)]
     subprocess.run(command)
 
 
-TARGETS = {"book": book, "test": test, "lint": lint, "bench": bench, "student": students, "serve": serve}
+TARGETS = {
+    "book": book,
+    "test": test,
+    "lint": lint,
+    "bench": bench,
+    "student": students,
+    "pdf": pdf,
+    "serve": serve,
+}
 
 
 def main(arguments: list[str]) -> int:

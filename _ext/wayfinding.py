@@ -1,0 +1,110 @@
+"""Finding one's way: glossary terms linked where a page first uses them, and minutes beside "next".
+
+Both leave the sources alone: a term is a plain word in the notebook, and Colab shows it as one.
+"""
+
+import re
+import zlib
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util import logging
+
+GLOSSARY = "book/glossary"
+CHAPTERS = "notebooks/"
+COST = re.compile(r"Cost\.\s+About (\d+) minutes")
+# Where a link would be wrong or in the way; italics hold titles of works. Outputs of cells are left out too: their
+# words follow the model, and links would come and go with it.
+NOT_PROSE = (
+    *(nodes.reference, addnodes.pending_xref, nodes.literal, nodes.math, nodes.raw),
+    *(nodes.thead, nodes.caption, nodes.citation, nodes.emphasis),
+)
+TEX = {r"\top": "ᵀ", r"\sigma": "σ", r"\|": "‖", r"\,": "", "{": "", "}": ""}
+
+
+def definitions(env) -> dict[str, tuple[str, str]]:
+    """Id and meaning, as plain text, of every term (and of every other name its entry gives)."""
+    found = {}
+    for item in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
+        meaning = next(item.findall(nodes.definition))[0].astext().replace("\n", " ")
+        for tex, plain in TEX.items():
+            meaning = meaning.replace(tex, plain)
+        for term in item.findall(nodes.term):
+            found[term.astext()] = term["ids"][0], meaning
+    return found
+
+
+def pattern(terms) -> re.Pattern:
+    """Whole words, the longest term first, a capital allowed at the start, plural s, any white space between words."""
+    ways = []
+    for term in sorted(terms, key=len, reverse=True):
+        start = f"[{term[0].upper()}{term[0].lower()}]"
+        ways.append(start + r"\s+".join(map(re.escape, term[1:].split(" "))))
+    return re.compile(rf"(?<![\w-])({'|'.join(ways)})s?(?![\w-])")
+
+
+def is_prose(text: nodes.Text) -> bool:
+    above, node = [], text
+    while node := node.parent:
+        above.append(node)
+    return any(isinstance(node, nodes.paragraph) for node in above) and not any(
+        isinstance(node, NOT_PROSE) or "cell" in node.get("classes", ()) for node in above
+    )
+
+
+def link_terms(app, doctree, docname) -> None:
+    if docname == GLOSSARY or GLOSSARY not in app.env.found_docs:
+        return
+    terms = definitions(app.env)
+    address = app.builder.get_relative_uri(docname, GLOSSARY)
+    by_name = {re.sub(r"\s+", " ", term).lower(): term for term in terms}
+    unseen = pattern(terms)
+    for text in list(doctree.findall(nodes.Text)):
+        if not terms or not is_prose(text):
+            continue
+        parts, done = [], 0
+        for match in unseen.finditer(text):
+            term = by_name[re.sub(r"\s+", " ", match[1]).lower()]
+            if term not in terms:
+                continue
+            name, meaning = terms.pop(term)
+            link = nodes.reference("", match[0], internal=True, refuri=f"{address}#{name}", reftitle=meaning)
+            link["classes"].append("th-term")
+            parts += [nodes.Text(text[done : match.start()]), link]
+            done = match.end()
+        if parts:
+            text.parent.replace(text, [*parts, nodes.Text(text[done:])])
+
+
+def note_minutes(app, doctree) -> None:
+    """Keep the minutes that a chapter's "Cost" states, where every other page can see them."""
+    app.env.metadata[app.env.docname].pop("minutes", None)
+    app.wayfinding_changed = True
+    costs = filter(None, (COST.match(one.astext()) for one in doctree.findall(nodes.paragraph)))
+    if found := next(costs, None):
+        app.env.metadata[app.env.docname]["minutes"] = int(found[1])
+    elif app.env.docname.startswith(CHAPTERS):
+        warn = logging.getLogger(__name__).warning
+        warn("no paragraph 'Cost. About N minutes ...' in this chapter", location=app.env.docname)
+
+
+def show_minutes(app, pagename, templatename, context, doctree) -> None:
+    _, before, after = app.builder.relations.get(pagename, (None, None, None))
+    for name, page in (("prev_minutes", before), ("next_minutes", after)):
+        context[name] = page and app.env.metadata[page].get("minutes")
+
+
+def write_all(app, env):
+    """Pages show each other's minutes and the glossary's sentences: when one was read, all are written."""
+    return env.found_docs if getattr(app, "wayfinding_changed", False) else []
+
+
+def setup(app) -> dict:
+    app.connect("doctree-read", note_minutes)
+    app.connect("env-updated", write_all)
+    app.connect("doctree-resolved", link_terms)
+    app.connect("html-page-context", show_minutes)
+    # A changed extension re-reads every page.
+    version = zlib.crc32(Path(__file__).read_bytes())
+    return {"env_version": version, "parallel_read_safe": True, "parallel_write_safe": True}

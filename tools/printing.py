@@ -1,0 +1,116 @@
+"""The book as one PDF: every page printed by Chromium, then joined, numbered, linked and outlined.
+
+Paper shows what a reader of the pages sees at first: folded code, hints and answers stay folded, solutions are left
+out, live figures show their picture (_static/print.css).
+"""
+
+import io
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import yaml
+from browser import headless, served
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import ArrayObject, DictionaryObject, Fit, NameObject, NumberObject
+
+PAPER = {"format": "A4", "margin": {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}}
+NUMBER = '<div style="width:100%; text-align:center; font:9px sans-serif"><span class="pageNumber"></span></div>'
+READY = """async () => {
+    if (window.MathJax?.startup) await MathJax.startup.promise;
+    document.querySelectorAll("img").forEach(image => image.loading = "eager");
+    await Promise.all([...document.images].map(image => image.decode()));
+    await document.fonts.ready;
+}"""
+
+
+def contents(toc: Path) -> list[tuple[str | None, list[str]]]:
+    """(caption, documents) of every part, in reading order; the front page is a part without a caption."""
+    table = yaml.safe_load(toc.read_text(encoding="utf8"))
+    parts = [(part["caption"], [chapter["file"] for chapter in part["chapters"]]) for part in table["parts"]]
+    return [(None, [table["root"]]), *parts]
+
+
+def print_page(context, address: str) -> tuple[str, PdfReader]:
+    """Title and pages of one document."""
+    tab = context.new_page()
+    try:
+        tab.goto(address, wait_until="load")
+        tab.emulate_media(media="print")
+        tab.evaluate(READY)
+        title = tab.evaluate("document.querySelector('article h1').firstChild.textContent.trim()")
+        return title, PdfReader(io.BytesIO(tab.pdf(**PAPER, print_background=True)))
+    finally:
+        tab.close()
+
+
+def numbers(context, count: int) -> PdfReader:
+    """As many blank pages, each with its number at the foot."""
+    tab = context.new_page()
+    tab.set_content("<div style='break-after:page'>&nbsp;</div>" * (count - 1) + "<div>&nbsp;</div>")
+    options = PAPER | {"display_header_footer": True, "header_template": "<span></span>", "footer_template": NUMBER}
+    return PdfReader(io.BytesIO(tab.pdf(**options)))
+
+
+def relink(writer: PdfWriter, address: str, printed: dict[str, tuple[int, PdfReader]]) -> None:
+    """Links inside the book lead to pages of the PDF; those to files that are not in it are taken off.
+
+    Names of places are unique within one document only, so every one is resolved while it is known whose it is.
+    """
+    for document, (first, reader) in printed.items():
+        for page in writer.pages[first : first + len(reader.pages)]:
+            kept = ArrayObject()
+            for entry in page.get("/Annots", ()):
+                link = entry.get_object()
+                uri = str(link.get("/A", {}).get("/URI", ""))
+                if not uri.startswith(address) and "/Dest" not in link:
+                    kept.append(entry)  # an address outside the book
+                    continue
+                parts = urlsplit(uri)
+                target = unquote(parts.path).strip("/").removesuffix(".html") if uri else document
+                if target not in printed:
+                    continue
+                start, there = printed[target]
+                name = f"/{unquote(parts.fragment)}" if uri else str(link["/Dest"])
+                place = there.named_destinations.get(name)
+                number = start + (there.get_destination_page_number(place) if place else 0)
+                top = [NumberObject(0), place.top, NumberObject(0)] if place and place.top is not None else None
+                goal = [writer.pages[number].indirect_reference, NameObject("/XYZ" if top else "/Fit"), *(top or [])]
+                for key in ("/A", "/Dest"):
+                    link.pop(key, None)
+                link[NameObject("/Dest")] = ArrayObject(goal)
+                kept.append(entry)
+            page[NameObject("/Annots")] = kept
+
+
+def write_pdf(html: Path, toc: Path, target: Path, only: str | None = None) -> int:
+    """Print the documents of the table of contents (or one of them) to `target`; how many sheets that gave."""
+    writer, printed = PdfWriter(), {}
+    with served(html) as address, headless() as browser:
+        context = browser.new_context(color_scheme="light")
+        local = (address, "data:", "about:")
+        context.route(
+            "**/*", lambda route: route.continue_() if route.request.url.startswith(local) else route.abort()
+        )
+        for caption, documents in contents(toc):
+            part = None
+            for document in documents:
+                if only not in (None, document):
+                    continue
+                title, reader = print_page(context, f"{address}/{document}.html")
+                first = len(writer.pages)
+                printed[document] = first, reader
+                writer.append(reader, import_outline=False)
+                if caption and part is None:
+                    part = writer.add_outline_item(caption, first, fit=Fit.fit())
+                writer.add_outline_item(title, first, parent=part, fit=Fit.fit())
+        sheets = len(writer.pages)
+        for page, number in zip(writer.pages, numbers(context, sheets).pages, strict=True):
+            page.merge_page(number)
+            page.compress_content_streams()
+    relink(writer, address, printed)
+    writer.root_object.pop("/Dests", None)
+    writer.compress_identical_objects()  # fonts and images that several documents share
+    writer.add_metadata({"/Title": "Talking Heads"})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    writer.write(target)
+    return sheets
