@@ -14,16 +14,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from . import style
 from .prose import glued
+from .style import COLOURS, GREY, MARKERS, STYLE
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#8a8a8a"
-STYLE = {
-    "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "figure.dpi": 110,
-    "font.family": "DejaVu Sans",
-}  # fmt: skip
+__all__ = ["COLOURS", "GREY", "MARKERS", "View", "alive", "finish", "new"]
 
 
 class View:
@@ -34,8 +29,6 @@ class View:
     """
 
     def __init__(self, figure: Figure, alt: str, colours: int | None = None):
-        if len(alt.split()) < 5:
-            raise ValueError(f"alt text must state what the figure shows, in at least five words; got {alt!r}")
         self.alt = " ".join(alt.split())
         self._around = ("", "")
         buffer = io.BytesIO()
@@ -104,7 +97,8 @@ def new(width: float, height: float, columns: int = 1, rows: int = 1, projection
 
 
 def finish(figure: Figure, title: str, alt: str, colours: int | None = None) -> View:
-    """Put the title on and make the `View`."""
+    """Put the title on and make the `View`. Raises `ValueError` for a figure that breaks the house style."""
+    style.check(figure, title, alt)
     with matplotlib.rc_context(STYLE):
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         return View(figure, alt, colours)
