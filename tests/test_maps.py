@@ -42,8 +42,13 @@ def clouds(points=((0, 0), (1, 1)), labels=(0, 1)):
     maps.clouds({"a": (points, labels)}, ["1", "2"], "t", ALT, "x", "y")
 
 
-def territories(labels=((0, 0), (0, 1))):
-    maps.territories([0, 1], [0, 1], {"a": labels}, ["1", "2"], "t", ALT, "x", "y")
+def territories(labels=((0, 0), (0, 1)), **marks):
+    return maps.territories([0, 1], [0, 1], {"a": labels}, ["1", "2"], "t", ALT, "x", "y", **marks)
+
+
+def test_marks_are_drawn_and_those_outside_stand_on_the_edge():
+    marked = [territories(marks={"a": [[0, 0], at]}, marked="m").png for at in ([1, 1], [7, 9], [0.5, 1])]
+    assert marked[0] == marked[1] != marked[2] and territories().png not in marked
 
 
 @pytest.mark.parametrize("draw, match", [
@@ -59,6 +64,9 @@ def territories(labels=((0, 0), (0, 1))):
     (lambda: territories(((0, 0), (0, np.nan))), "indices of 2 names"),
     (lambda: territories(((0, 1),)), r"labels \[2, 2\]"),
     (lambda: maps.clouds({}, ["1"], "t", ALT, "x", "y"), "at least one panel"),
+    (lambda: territories(marks={"b": [[0, 0]]}), r"marks need a panel .* got 'b'"),
+    (lambda: territories(marks={"a": [[0, np.nan]]}), "finite points"),
+    (lambda: territories(marks={"a": [0, 0]}), r"finite points .* \(2,\)"),
 ])  # fmt: skip
 def test_what_cannot_be_drawn_is_refused(draw, match):
     with pytest.raises(ValueError, match=match):

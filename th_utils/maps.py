@@ -20,7 +20,7 @@ def nth(i: int) -> str:
     return f"{i + 1}{ending}"
 
 
-def _shades(n: int) -> list:
+def shades(n: int) -> list:
     """Ordered colours, dark to light, that also differ in grey."""
     return [colormaps["viridis"](x) for x in np.linspace(0, 0.95, max(n, 2))]
 
@@ -79,14 +79,14 @@ def clouds(panels: Mapping[str, tuple], names: Sequence[str], title: str, alt: s
     low, high = every.min(0), every.max(0)
     pad = 0.05 * np.maximum(high - low, 1e-9)
     for axis, (panel, (points, labels)) in zip(axes, panels.items(), strict=True):
-        shades = _shades(int(labels.max()) + 1)
+        colours = shades(int(labels.max()) + 1)
         for i in np.unique(labels):
             mine = points[labels == i]
-            axis.scatter(mine[:, 0], mine[:, 1], s=9, color=shades[i], lw=0, alpha=0.8)
+            axis.scatter(mine[:, 0], mine[:, 1], s=9, color=colours[i], lw=0, alpha=0.8)
         for i in np.unique(labels):
             x, y = points[labels == i].mean(0)
             axis.text(x, y, names[i], fontsize=8, ha="center", va="center",
-                      bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": shades[i], "lw": 1.5})  # fmt: skip
+                      bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": colours[i], "lw": 1.5})  # fmt: skip
         axis.axhline(0, color="black", lw=0.4)
         axis.axvline(0, color="black", lw=0.4)
         axis.set(
@@ -100,21 +100,26 @@ def clouds(panels: Mapping[str, tuple], names: Sequence[str], title: str, alt: s
 
 
 def territories(x, y, panels: Mapping[str, object], names: Sequence[str], title: str, alt: str, xlabel: str,
-                ylabel: str) -> View:  # fmt: skip
+                ylabel: str, marks: Mapping[str, object] | None = None, marked: str = "") -> View:  # fmt: skip
     """Which of a few ordered outcomes wins at every point of a grid.
 
-    `panels`: panel -> labels [len(y), len(x)], indices of `names`.
-    Raises `ValueError` for no panels, labels of another shape or without a name.
+    `panels`: panel -> labels [len(y), len(x)], indices of `names`. `marks`: panel -> points [n, 2] to mark as diamonds,
+    on the edge where they lie outside; `marked` says what they are.
+    Raises `ValueError` for no panels, labels of another shape or without a name, marks that are not finite [n, 2].
     """
     panels = {panel: _labels(labels, names, panel) for panel, labels in _some(panels)}
     for panel, labels in panels.items():
         if labels.shape != (len(y), len(x)):
             raise ValueError(f"panel {panel!r} needs labels [{len(y)}, {len(x)}], got {list(labels.shape)}")
+    marks = {panel: array(points) for panel, points in (marks or {}).items()}
+    for panel, points in marks.items():
+        if panel not in panels or points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+            raise ValueError(f"marks need a panel and finite points [n, 2], got {panel!r} with shape {points.shape}")
     figure, axes = new(max(6.0, 1.5 + 3.0 * len(panels)), 3.7, len(panels))
-    shades = ListedColormap(_shades(len(names)))
+    colours = ListedColormap(shades(len(names)))
     norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
     for axis, (panel, labels) in zip(axes, panels.items(), strict=True):
-        image = axis.pcolormesh(array(x), array(y), labels, shading="nearest", cmap=shades, norm=norm)
+        image = axis.pcolormesh(array(x), array(y), labels, shading="nearest", cmap=colours, norm=norm)
         axis.set(title=panel, xlabel=xlabel)
         for i in np.unique(labels):
             rows, columns = np.nonzero(labels == i)
@@ -122,7 +127,12 @@ def territories(x, y, panels: Mapping[str, object], names: Sequence[str], title:
             best = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
             axis.text(array(x)[columns[best]], array(y)[rows[best]], names[i], ha="center", va="center", fontsize=8,
                       bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85})  # fmt: skip
+        if panel in marks:
+            inside = (np.clip(at, min(ends), max(ends)) for at, ends in zip(marks[panel].T, (x, y), strict=True))
+            diamonds = axis.scatter(*inside, s=22, marker="D", color="white", ec="black", lw=0.8, zorder=3)
     axes[0].set_ylabel(ylabel)
+    if marks:
+        figure.legend([diamonds], [marked], loc="outside lower left", fontsize=8, frameon=False)
     bar = figure.colorbar(image, ax=list(axes), ticks=range(len(names)), shrink=0.9)
     bar.ax.set_yticklabels(names)
     return finish(figure, title, alt)

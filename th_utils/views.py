@@ -26,8 +26,8 @@ from .viewer import picture, viewer
 from .weights import label
 
 __all__ = [
-    "View", "atlas", "attention", "bars", "circuit", "cloud", "compare", "explorer", "gallery", "head_map", "heads", "lines",
-    "plane", "say", "scatter", "scrub", "strip", "table", "viewer",
+    "View", "atlas", "attention", "bars", "circuit", "cloud", "compare", "explorer", "gallery", "head_map", "heads",
+    "lines", "plane", "say", "scatter", "scrub", "strip", "table", "viewer",
 ]  # fmt: skip
 
 
