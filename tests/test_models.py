@@ -396,6 +396,44 @@ def test_environment_chooses_the_model(monkeypatch):
     assert models.model_name(load_model("tiny-gpt2")) == "tiny-gpt2"
 
 
+@pytest.fixture
+def plain_setup():
+    """`setup` as a first cell calls it; afterwards the model and the gradients of this process are as before."""
+    yield models.setup
+    models.pick_card()
+    torch.set_grad_enabled(True)
+
+
+def test_setup_picks_the_model_and_picks_again_in_the_same_kernel(plain_setup, checkpoints, capsys):
+    for model, name in (("tiny-neox", "tiny-neox"), (checkpoints["tiny-gpt2"], "my tiny-gpt2"), ("", DEFAULT)):
+        plain_setup(model)
+        assert find_card().name == name and f"model {name} ·" in capsys.readouterr().out
+    plain_setup("tiny-llama")
+    assert models.model_name(load_model()) == "tiny-llama"
+    assert models.model_name(load_model("tiny-gpt2")) == "tiny-gpt2"  # a name in the call still wins
+    plain_setup()
+    assert find_card().name == DEFAULT
+
+
+def test_the_environment_wins_over_the_picker_and_says_so(plain_setup, monkeypatch, capsys):
+    monkeypatch.setenv("TH_MODEL", "tiny-neox")
+    plain_setup("tiny-llama")
+    assert find_card().name == "tiny-neox"
+    assert "model tiny-neox (from TH_MODEL, not tiny-llama)" in capsys.readouterr().out
+    monkeypatch.delenv("TH_MODEL")
+    assert find_card().name == "tiny-llama"
+
+
+@pytest.mark.parametrize("outer", [None, "tiny-neox"])
+def test_setup_refuses_a_wrong_pick_at_once_and_keeps_the_last(outer, plain_setup, monkeypatch):
+    plain_setup("tiny-llama")
+    if outer:
+        monkeypatch.setenv("TH_MODEL", outer)
+    with pytest.raises(ValueError, match="unknown model 'gpt-2'. Known names: smollm2-135m, gpt2"):
+        plain_setup("gpt-2")
+    assert find_card().name == (outer or "tiny-llama")
+
+
 def test_setup_seeds_and_says_what_is_in_use(monkeypatch, capsys):
     monkeypatch.setenv("TH_MODEL", "tiny-gpt2")
     draws = []

@@ -1,5 +1,6 @@
 """Properties of the stored notebooks, read without running them."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -8,6 +9,8 @@ from statistics import median
 import nbformat
 import pytest
 import yaml
+
+from th_utils.cards import DEFAULT, MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -62,11 +65,28 @@ def test_setup_cell_is_the_same_everywhere(path):
     assert setup_cell(path) == setup_cell(PATHS[0])
 
 
-def test_setup_cell_names_the_address_of_the_book(path):
-    address = CONFIG["repository"]["url"].removeprefix("https://")
-    named = re.findall(r"github\.com/[\w.-]+/[\w.-]+", setup_cell(path))
-    assert named, "the set-up cell must say where th_utils comes from"
-    assert {one.removesuffix(".git") for one in named} == {address}
+def test_setup_cell_installs_from_the_address_of_the_book(path):
+    """pip needs the branch, or a fork that lives on another one would install somebody else's."""
+    repository = CONFIG["repository"]
+    assert f'"th-utils @ git+{repository["url"]}@{repository["branch"]}"' in setup_cell(path)
+    assert setup_cell(path).count("github.com") == 1
+
+
+def test_setup_cell_changes_no_version_that_is_installed(path):
+    """What is there goes into the file that the install is held to, before anything is installed."""
+    before, install = re.findall(r"^ +%pip (.+)$", setup_cell(path), re.M)
+    (kept,) = re.findall(r"list --format=freeze > (\S+)", before)
+    assert install.startswith(f"install -q -c {kept} ")
+    assert not re.search(r"-U\b|--upgrade|--force|--pre\b|==", install)
+
+
+def test_setup_cell_offers_the_models_in_a_form_of_colab(path):
+    source = setup_cell(path)
+    assert source.startswith("# @title ") and len(source.splitlines()) <= 12
+    ((default, offered),) = re.findall(r'^MODEL = "(\S+)"  # @param (\[.+?\]) \{allow-input: true\}$', source, re.M)
+    offered = json.loads(offered)
+    assert default == DEFAULT and set(offered) == {name for name, card in MODELS.items() if card.kind != "tiny"}
+    assert source.endswith("\nth.setup(MODEL)")
 
 
 def test_code_cells_are_short(notebook):
@@ -165,7 +185,7 @@ def test_chapter_of_the_contents_exists():
 
 def test_colab_button_leads_to_a_tracked_file(path):
     """The theme makes repository/blob/branch/path of it: branch and file must be what is published."""
-    assert CONFIG["repository"]["branch"] == "main" and not CONFIG["repository"].get("path_to_book")
+    assert CONFIG["repository"]["branch"] and not CONFIG["repository"].get("path_to_book")
     assert CONFIG["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
     name = path.relative_to(ROOT).as_posix()
     listing = subprocess.run(["git", "ls-files", "--", name], cwd=ROOT, capture_output=True, text=True)
