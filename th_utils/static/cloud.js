@@ -75,15 +75,21 @@ enliven("cloud", STYLE, (figure, data, paint) => {
     event.preventDefault();
     move[2]();
   };
-  canvas.onpointerdown = event => canvas.setPointerCapture(event.pointerId);
+  let last; // where the pointer was; movementX is not the same length in every browser
+  canvas.onpointerdown = event => {
+    canvas.setPointerCapture(event.pointerId);
+    last = event;
+  };
   canvas.onpointermove = event => {
-    if (canvas.hasPointerCapture(event.pointerId)) change(-event.movementX / 2, event.movementY / 2);
+    if (!canvas.hasPointerCapture(event.pointerId)) return;
+    change((last.clientX - event.clientX) / 2, (event.clientY - last.clientY) / 2);
+    last = event;
   };
 
   return theme => {
     const width = canvas.clientWidth;
     if (!width) return; // in a closed tab; the observer calls again
-    const height = Math.round(Math.min(width * 0.8, 420));
+    const height = Math.round(Math.min(width * 0.9, 480));
     canvas.style.height = `${height}px`;
     const pen = pencil(canvas, width, height);
     const dark = theme === "dark";
@@ -91,7 +97,9 @@ enliven("cloud", STYLE, (figure, data, paint) => {
 
     const [cy, sy] = [Math.cos(view.yaw * Math.PI / 180), Math.sin(view.yaw * Math.PI / 180)];
     const [cp, sp] = [Math.cos(view.pitch * Math.PI / 180), Math.sin(view.pitch * Math.PI / 180)];
-    const unit = view.zoom * Math.min(width, height * 1.15) / 2 / (Math.hypot(...half) || 1);
+    // At zoom 1 the ball around the box, seen from 6 half sides away, fits the canvas however it is turned.
+    const ball = Math.hypot(...half) || 1;
+    const unit = view.zoom * (Math.min(width, height) / 2 - 10) * Math.sqrt(36 - ball * ball) / (6 * ball);
     function project([x, y, z]) {
       const forward = x * cy + y * sy;
       const near = cp * forward + sp * z; // towards the reader

@@ -1,13 +1,14 @@
 // Dials over settings that were measured when the page was built (th_utils/widgets.py). Follows live.js.
 const STYLE = `
-  .th-dials label { display: grid; grid-template-columns: minmax(0, auto) minmax(90px, 1fr) 3em; gap: 8px; width: 100%;
+  .th-dials label { display: grid; grid-template-columns: 30% minmax(90px, 1fr) 3em; gap: 8px; width: 100%;
     align-items: center }
   .th-dials input { width: 100%; min-height: 30px; accent-color: #0072b2 }
   .th-dials output { text-align: right; font-variant-numeric: tabular-nums }
   .th-dials table { border-collapse: collapse; width: 100%; margin: 6px 0; display: table }
   .th-dials td, .th-dials th { padding: 2px 6px; text-align: left; font-weight: normal; border: 0;
     font-variant-numeric: tabular-nums; background: none; color: inherit }
-  .th-dials td:last-child { width: 45% }
+  .th-dials td, .th-dials thead th { overflow-wrap: normal }
+  .th-dials td:last-child { width: 40% }
   .th-dials .th-bar { display: block; height: 12px; margin: 0; background: #0072b2 }
   .th-dials .th-start { background: #8a8a8a; height: 5px }`;
 const shown = value => Number(value.toPrecision(3)).toString().replace("-", "−");

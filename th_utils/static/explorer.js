@@ -30,6 +30,7 @@ enliven("explorer", STYLE, (figure, data, paint) => {
     state.measure = i;
     paint();
   });
+  add(figure, "small", "Writing heads: layers across, heads down. Click one, or use the arrow keys.");
   const grid = add(figure, "canvas", "", { role: "application", tabindex: 0, class: "th-grid",
     "aria-label": "Writing heads, layers across and heads down. Choose one with the arrow keys." });
   const words = add(figure, "p", "", { "aria-live": "polite" });

@@ -12,7 +12,8 @@ const CSS = `
   .th-live button { font: inherit; color: inherit; background: none; border: 1px solid #8a8a8a; border-radius: 4px;
     min-width: 30px; min-height: 30px; padding: 2px 7px; display: inline-flex; align-items: center; gap: 5px;
     cursor: pointer; overflow-wrap: anywhere; text-align: left }
-  .th-live :focus-visible { outline: 2px solid #56b4e9; outline-offset: 1px }
+  .th-live :focus-visible { outline: 2px solid #0072b2; outline-offset: 1px }
+  .th-live[data-theme-dark] :focus-visible { outline-color: #56b4e9 }
   .th-live strong, .th-live small { display: block }`;
 
 function add(parent, tag, text = "", attributes = {}) {

@@ -60,7 +60,7 @@ enliven("playground", STYLE, (figure, data, paint) => {
     const label = add(panel, "label");
     add(label, "span", `coordinate ${name}`);
     const limit = data.limits[i];
-    const slider = add(label, "input", "", { type: "range", min: -limit, max: limit, step: limit / 100 });
+    const slider = add(label, "input", "", { type: "range", min: -limit, max: limit, step: "any" });
     slider.value = state.values[i];
     outputs.push(add(label, "output"));
     slider.oninput = () => {
@@ -132,7 +132,10 @@ enliven("playground", STYLE, (figure, data, paint) => {
     write(shown(-limit, 0), left, bottom + 16, "left");
     write(shown(0, 0), x(0), bottom + 16, "center");
     write(shown(limit, 0), right, bottom + 16, "right");
-    [low, high].forEach(value => write(shown(value, 1), left - 6, y(value) + 4, "right"));
+    [low, high, 0].forEach((value, n) => {
+      const free = n < 2 || Math.min(y(0) - y(high), y(low) - y(0)) > 14; // not over the ends
+      if (free) write(shown(value, n < 2 ? 1 : 0), left - 6, y(value) + 4, "right");
+    });
     write(`coordinate ${data.components[i]} (dotted: the model's own)`, (left + right) / 2, bottom + 34, "center");
     write(`logit ${data.names[0]} − ${data.names[1]}`, 2, 14, "left");
     return here;
