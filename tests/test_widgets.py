@@ -1,5 +1,7 @@
 """Widgets: a picture without a kernel, a live object with one, and both from the same numbers."""
 
+import os
+
 import pytest
 import torch
 from test_cloud import browser, html, opened, page_of, settle  # noqa: F401
@@ -63,7 +65,8 @@ def test_edit_dial_turns_in_the_page_between_measured_settings(browser, monkeypa
 
 
 def test_edit_dial_has_a_slider_for_every_scale_that_differs(monkeypatch):
-    pytest.importorskip("ipywidgets")
+    ipywidgets = pytest.importorskip("ipywidgets")
+    assert ipywidgets.__version__.startswith(os.environ.get("TH_IPYWIDGETS", "8.")), "see test_ipywidgets.py"
     monkeypatch.delenv("TH_STATIC", raising=False)
     asked, drawn = [], []
     compare = th.views.compare

@@ -17,6 +17,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "talking-heads.json")  # written last: a .venv without it is half-finished
 PIP_LOG = os.path.join(ROOT, "_build", "logs", "pip.log")
+# What Colab ships, beside what .venv uses: tests run the widgets with both (tests/test_ipywidgets.py).
+BESIDE = ["ipywidgets==7.7.1", "ipython-genutils==0.2.0"]
 OLDEST = (3, 11)
 NEEDED_GB = 4  # the environment is 2.2 GB with CPU-only torch, and pip unpacks before it moves
 
@@ -81,7 +83,7 @@ def wanted_state():
         with open(os.path.join(ROOT, name), "rb") as handle:
             digest.update(handle.read())
     package = os.path.isdir(os.path.join(ROOT, "th_utils"))
-    return {"root": ROOT, "pins": digest.hexdigest(), "package": package}
+    return {"root": ROOT, "pins": digest.hexdigest(), "package": package, "beside": BESIDE}
 
 
 def current_state():
@@ -177,6 +179,7 @@ def install():
     torch, others = requirements()
     pip([torch], torch)  # first and alone, so that nothing else can choose another build of it
     pip(["-c", "constraints.txt"] + others, "the other pinned dependencies")
+    pip(["--no-deps", "--upgrade", "--target", os.path.join(VENV, "ipywidgets7")] + BESIDE, BESIDE[0] + " for tests")
     pip(["--no-deps", "--no-build-isolation", "-e", "."], "th_utils (editable)")
     with open(STAMP + ".part", "w") as handle:
         json.dump(wanted, handle)
