@@ -9,6 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import browser  # noqa: E402
+from browser import served  # noqa: E402
+
+__all__ = ["headless", "served"]
 
 
 @contextmanager

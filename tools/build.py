@@ -343,15 +343,16 @@ def students() -> None:
 
 def pdf() -> None:
     import printing
-    from browser import NoBrowser
+    from browser import NoBrowser, headless, served
 
     need_book()
     with stage("PDF"):
         try:
-            sheets = printing.write_pdf(HTML, ROOT / "_toc.yml", PDF)
+            with served(HTML) as address, headless() as browser:
+                pages = printing.write_pdf(browser, address, printing.contents(ROOT / "_toc.yml"), PDF)
         except NoBrowser as missing:
-            raise Failed(f"{missing}; Chromium or Chrome prints the pages") from missing
-        print(f"    {PDF} ({sheets} pages)")
+            raise Failed(f"{missing}; it prints the pages") from missing
+        print(f"    {PDF} ({pages} pages)")
 
 
 def need_book() -> None:

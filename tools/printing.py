@@ -9,9 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import yaml
-from browser import headless, served
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, Fit, NameObject, NumberObject
+from pypdf.generic import ArrayObject, Fit, NameObject, NumberObject
 
 PAPER = {"format": "A4", "margin": {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}}
 NUMBER = '<div style="width:100%; text-align:center; font:9px sans-serif"><span class="pageNumber"></span></div>'
@@ -37,7 +36,7 @@ def print_page(context, address: str) -> tuple[str, PdfReader]:
         tab.goto(address, wait_until="load")
         tab.emulate_media(media="print")
         tab.evaluate(READY)
-        title = tab.evaluate("document.querySelector('article h1').firstChild.textContent.trim()")
+        title = tab.locator("article h1").first.inner_text().strip()
         return title, PdfReader(io.BytesIO(tab.pdf(**PAPER, print_background=True)))
     finally:
         tab.close()
@@ -82,35 +81,30 @@ def relink(writer: PdfWriter, address: str, printed: dict[str, tuple[int, PdfRea
             page[NameObject("/Annots")] = kept
 
 
-def write_pdf(html: Path, toc: Path, target: Path, only: str | None = None) -> int:
-    """Print the documents of the table of contents (or one of them) to `target`; how many sheets that gave."""
+def write_pdf(browser, address: str, parts: list[tuple[str | None, list[str]]], target: Path) -> int:
+    """Print these documents of the book at `address` into one file; how many pages that gave."""
     writer, printed = PdfWriter(), {}
-    with served(html) as address, headless() as browser:
-        context = browser.new_context(color_scheme="light")
-        local = (address, "data:", "about:")
-        context.route(
-            "**/*", lambda route: route.continue_() if route.request.url.startswith(local) else route.abort()
-        )
-        for caption, documents in contents(toc):
-            part = None
-            for document in documents:
-                if only not in (None, document):
-                    continue
-                title, reader = print_page(context, f"{address}/{document}.html")
-                first = len(writer.pages)
-                printed[document] = first, reader
-                writer.append(reader, import_outline=False)
-                if caption and part is None:
-                    part = writer.add_outline_item(caption, first, fit=Fit.fit())
-                writer.add_outline_item(title, first, parent=part, fit=Fit.fit())
-        sheets = len(writer.pages)
-        for page, number in zip(writer.pages, numbers(context, sheets).pages, strict=True):
-            page.merge_page(number)
-            page.compress_content_streams()
+    context = browser.new_context(color_scheme="light")
+    local = (address, "data:", "about:")
+    context.route("**/*", lambda route: route.continue_() if route.request.url.startswith(local) else route.abort())
+    for caption, documents in parts:
+        above = None
+        for document in documents:
+            title, reader = print_page(context, f"{address}/{document}.html")
+            first = len(writer.pages)
+            printed[document] = first, reader
+            writer.append(reader, import_outline=False)
+            if caption and above is None:
+                above = writer.add_outline_item(title=caption, page_number=first, fit=Fit.fit())
+            writer.add_outline_item(title=title, page_number=first, parent=above, fit=Fit.fit())
+    for page, number in zip(writer.pages, numbers(context, len(writer.pages)).pages, strict=True):
+        page.merge_page(number)
+        page.compress_content_streams()
+    context.close()
     relink(writer, address, printed)
     writer.root_object.pop("/Dests", None)
     writer.compress_identical_objects()  # fonts and images that several documents share
     writer.add_metadata({"/Title": "Talking Heads"})
     target.parent.mkdir(parents=True, exist_ok=True)
     writer.write(target)
-    return sheets
+    return len(writer.pages)

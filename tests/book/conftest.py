@@ -1,13 +1,10 @@
 """What the checks of the rendered book share."""
 
 import os
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from bs4 import BeautifulSoup
-from chromium import headless
+from chromium import headless, served
 from rendered import HTML, toc_pages
 
 
@@ -42,17 +39,10 @@ def soup(soups, page) -> BeautifulSoup:
     return soups[page]
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format, *arguments):
-        """Keep the test output to the tests."""
-
-
 @pytest.fixture(scope="session")
 def address(built_book):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=HTML))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with served(HTML) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

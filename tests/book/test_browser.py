@@ -1,20 +1,23 @@
 """Every page of the book in a real browser with the network cut: no kernel, no connection."""
 
+from contextlib import contextmanager
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from rendered import HTML
 
 PHONE = {"width": 390, "height": 844}
 
 
-@pytest.fixture(scope="session")
-def visit(browser, address, page):
-    """The page, loaded and typeset, and the list of everything that went wrong on the way."""
+@contextmanager
+def watched(browser, root: str):
+    """A tab that reaches nothing but the book at `root`, and the list of everything that goes wrong in it."""
     trouble: list[str] = []
     context = browser.new_context()
     tab = context.new_page()
 
     def gate(route):
-        if route.request.url.startswith(address):
+        if route.request.url.startswith(root):
             route.continue_()
         else:
             trouble.append(f"asked for {route.request.url}")
@@ -25,10 +28,17 @@ def visit(browser, address, page):
     tab.on("pageerror", lambda error: trouble.append(f"script: {error}"))
     tab.on("requestfailed", lambda request: trouble.append(f"failed: {request.url}"))
     tab.on("response", lambda answer: answer.ok or trouble.append(f"{answer.status}: {answer.url}"))
-    tab.goto(f"{address}/{page}.html", wait_until="load")
-    tab.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
     yield tab, trouble
     context.close()
+
+
+@pytest.fixture(scope="session")
+def visit(browser, address, page):
+    """The page, loaded and typeset, and what went wrong on the way."""
+    with watched(browser, address) as (tab, trouble):
+        tab.goto(f"{address}/{page}.html", wait_until="load")
+        tab.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise }")
+        yield tab, trouble
 
 
 def test_page_opens_without_errors(visit):
@@ -104,3 +114,28 @@ def test_no_serious_accessibility_violation(visit):
         ]  # fmt: skip
     tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", before)
     assert not found
+
+
+@pytest.fixture(params=["server", "file"])
+def root(request, address):
+    """The book's address through a server, and as files on a disk or a stick."""
+    return address if request.param == "server" else HTML.as_uri()
+
+
+def test_search_finds_a_chapter(browser, root):
+    with watched(browser, root) as (tab, trouble):
+        tab.goto(f"{root}/search.html?q=inhibition")
+        found = tab.locator("#search-results li a[href*='notebooks/03_inhibition_subspace.html']").first
+        found.wait_for()
+        tab.wait_for_load_state("networkidle")  # excerpts are read from the pages
+        assert not trouble
+        found.click()
+        tab.wait_for_url("**/notebooks/03_inhibition_subspace.html*")
+
+
+def test_short_address_ends_on_the_page_and_keeps_the_section(browser, root):
+    with watched(browser, root) as (tab, trouble):
+        tab.goto(f"{root}/ch03.html#exercises")
+        tab.wait_for_url("**/notebooks/03_inhibition_subspace.html#exercises")
+        assert tab.locator("#exercises h2").is_visible()
+        assert not trouble

@@ -1,12 +1,15 @@
 """Properties of the rendered pages, read from the HTML."""
 
+import functools
 import posixpath
 import re
 from collections import Counter
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import yaml
 from bs4 import BeautifulSoup
-from rendered import HTML, ROOT
+from rendered import HTML, ROOT, toc_pages
 
 EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
 CSS_EXTERNAL = re.compile(r"""(url\(\s*['"]?|@import\s+['"])(https?:)?//""", re.IGNORECASE)
@@ -87,7 +90,14 @@ def test_ids_are_unique(soup):
     assert not [name for name, count in counts.items() if count > 1]
 
 
-def test_local_links_lead_somewhere(page, soup, soups):
+@functools.cache
+def places(path: Path) -> set[str]:
+    """Everything in a page that a link can end at."""
+    soup = BeautifulSoup(path.read_text(encoding="utf8"), "html.parser")
+    return {tag[key] for key in ("id", "name") for tag in soup.find_all(attrs={key: True})}
+
+
+def test_local_links_lead_somewhere(page, soup):
     broken = []
     addresses = loaded(soup) + [tag["href"] for tag in soup.find_all("a", href=True)]
     for address in addresses:
@@ -99,13 +109,68 @@ def test_local_links_lead_somewhere(page, soup, soups):
         if not path.exists():
             broken.append(address)
         elif parts.fragment and path.suffix == ".html":
-            name = path.relative_to(HTML).with_suffix("").as_posix()
-            other = soups.get(name) or BeautifulSoup(path.read_text(encoding="utf8"), "html.parser")
-            fragment = unquote(parts.fragment)
-            if not other.find(id=fragment) and not other.find(attrs={"name": fragment}):
+            if unquote(parts.fragment) not in places(path):
                 broken.append(address)
     assert not broken
 
 
 def test_page_is_light(page):
     assert (HTML / f"{page}.html").stat().st_size <= 2_000_000
+
+
+def redirects() -> dict[str, str]:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
+    return config["sphinx"]["config"]["redirects"]
+
+
+def test_every_chapter_has_a_short_address():
+    chapters = {page: f"ch{posixpath.basename(page)[:2]}" for page in toc_pages() if page.startswith("notebooks/")}
+    assert chapters
+    for page, short in chapters.items():
+        assert redirects().get(short) == f"{page}.html"
+
+
+def test_redirects_are_relative_and_lead_to_pages():
+    for source, target in redirects().items():
+        parts = urlsplit(target)
+        assert not parts.scheme and not parts.netloc and not parts.path.startswith("/"), target
+        assert (HTML / posixpath.dirname(source) / parts.path).is_file(), target
+        assert source not in toc_pages(), f"{source} is a page and would be overwritten"
+        assert f'"{target}"' in (HTML / f"{source}.html").read_text(encoding="utf8")
+
+
+def minutes(soup: BeautifulSoup) -> str | None:
+    """What a chapter says itself, in the paragraph that starts with its cost."""
+    texts = (" ".join(paragraph.get_text().split()) for paragraph in soup.select("article p"))
+    return next((match[1] for match in map(re.compile(r"Cost\. About (\d+) minutes").match, texts) if match), None)
+
+
+def test_pages_that_repeat_the_minutes_of_a_chapter_agree_with_it(soups):
+    (table,) = soups["book/index"].select("article table")
+    said = {row.a["href"].removeprefix("../")[:-5]: row.find_all("td")[-1].text for row in table.select("tbody tr")}
+    chapters = {page: minutes(soup) for page, soup in soups.items() if page.startswith("notebooks/")}
+    assert said == chapters and None not in said.values()
+
+
+def test_next_and_previous_say_how_long_they_take(page, soup, soups):
+    links = soup.select(".prev-next-area a")
+    assert links
+    for link in links:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), link["href"])).removesuffix(".html")
+        shown = link.select_one(".prev-next-minutes")
+        cost = minutes(soups[target])
+        assert (shown and shown.text) == (cost and f"about {cost} min")
+
+
+def test_glossary_terms_are_linked_once_and_only_in_prose(page, soup, soups):
+    links = soup.select("a.th-term")
+    terms = [urlsplit(link["href"]).fragment for link in links]
+    assert len(terms) == len(set(terms))
+    if page.startswith("notebooks/"):
+        assert terms
+    for link in links:
+        meaning = soups["book/glossary"].find(id=urlsplit(link["href"]).fragment).find_next("dd").get_text()
+        assert link["title"].split()[-1] == meaning.split()[-1]
+        assert link.find_parent("article")
+        assert not link.find_parent(["h1", "h2", "h3", "h4", "th", "code", "pre", "figcaption", "summary", "em"])
+        assert not link.find_parent(class_="cell_output")
