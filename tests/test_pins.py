@@ -1,5 +1,7 @@
 """pyproject.toml, constraints.txt and environment.yml must tell one story about versions."""
 
+import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,10 +10,19 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import th_utils
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 LISTS = [PROJECT["build-system"]["requires"], PROJECT["project"]["dependencies"], *EXTRAS.values()]
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf8"))
+# Colab's own list of August 2026 (pip-freeze.gpu.txt in googlecolab/backend-info, commit a724079), Python 3.13.
+COLAB = {
+    "torch": "2.11.0+cu128", "transformers": "5.15.0", "tokenizers": "0.22.2", "safetensors": "0.8.0", "numpy": "2.1.3",
+    "scipy": "1.16.3", "scikit-learn": "1.6.1", "pandas": "2.2.3", "matplotlib": "3.10.0", "pillow": "11.3.0",
+    "platformdirs": "4.11.3", "tqdm": "4.67.3", "filelock": "3.32.3", "packaging": "26.3", "ipywidgets": "7.7.1",
+}  # fmt: skip
 WANTED = [Requirement(text) for texts in LISTS for text in texts]
 
 
@@ -76,11 +87,43 @@ def test_conda_route_takes_the_same_versions():
         assert str(one) == str(pins()[canonicalize_name(one.name)])
 
 
-def test_versions_of_package_and_citation_agree():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf8"))
-    assert citation["version"] == PROJECT["project"]["version"]
+@pytest.mark.parametrize("requirement", PROJECT["project"]["dependencies"])
+def test_what_colab_has_is_new_enough(requirement):
+    """The set-up cell changes nothing that Colab ships, so the bounds must let it pass."""
+    requirement = Requirement(requirement)
+    version = COLAB.get(canonicalize_name(requirement.name))
+    assert version is None or requirement.specifier.contains(version)
+
+
+def test_widgets_are_tested_with_what_colab_has():
+    text = (ROOT / "tools" / "bootstrap.py").read_text(encoding="utf8")
+    beside = [Requirement(one) for one in ast.literal_eval(re.search(r"^BESIDE = (.+)$", text, re.M)[1])]
+    assert all(len(one.specifier) == 1 and str(one.specifier).startswith("==") for one in beside)
+    assert [str(one) for one in beside if one.name == "ipywidgets"] == [f"ipywidgets=={COLAB['ipywidgets']}"]
+
+
+def test_package_citation_and_book_agree():
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
-    assert citation["repository-code"] == PROJECT["project"]["urls"]["Source"] == config["repository"]["url"]
+    assert CITATION["version"] == PROJECT["project"]["version"] == th_utils.__version__
+    assert CITATION["repository-code"] == PROJECT["project"]["urls"]["Source"] == config["repository"]["url"]
+    assert CITATION["title"].startswith(f"{config['title']}: ")
+    assert [one["name"] for one in CITATION["authors"]] == [config["author"]]
+    assert config["author"] == PROJECT["project"]["authors"][0]["name"]
+    assert {"cff-version", "message", "title", "authors"} <= set(CITATION) and CITATION["cff-version"] == "1.2.0"
+
+
+def test_the_preferred_citation_is_the_paper_as_the_book_cites_it():
+    bibliography = (ROOT / "book" / "references.bib").read_text(encoding="utf8")
+    entry = re.search(r"@inproceedings\{merullo2024talking,(.*?)\n\}", bibliography, re.S)[1]
+    field = dict(re.findall(r"(\w+) = \{(.*?)\}", entry))
+    paper = CITATION["preferred-citation"]
+    assert paper["type"] == "conference-paper" and paper["title"] == field["title"]
+    names = [f"{one['family-names']}, {one['given-names']}" for one in paper["authors"]]
+    assert " and ".join(names) == field["author"] and paper["collection-title"] == field["booktitle"]
+    assert (str(paper["year"]), str(paper["volume"])) == (field["year"], field["volume"])
+    assert f"{paper['start']}--{paper['end']}" == field["pages"]
+    assert paper["identifiers"] == [{"type": "other", "value": f"arXiv:{field['eprint']}"}]
+    assert paper["url"] == f"https://arxiv.org/abs/{field['eprint']}"
 
 
 def test_the_models_page_names_every_model_and_the_checksum():
