@@ -38,6 +38,15 @@ def test_every_head_and_token_shows_its_own_row(browser, patterns):  # noqa: F81
     tab.context.close()
 
 
+def test_a_figure_whose_cell_runs_again_leaves_quietly(browser, patterns):  # noqa: F811
+    tab, trouble = opened(browser, page_of(html(th.views.viewer(TOKENS, patterns, ["1.0", "1.1", "2.0"], *TEXT))))
+    tab.evaluate("document.querySelector('figure').remove(); document.body.style.color = '#ddd'")
+    settle(tab)
+    settle(tab)
+    assert not trouble
+    tab.context.close()
+
+
 @pytest.mark.parametrize(
     "change, message",
     [({"names": ["a"]}, "patterns must be"),

@@ -66,6 +66,7 @@ function enliven(kind, css, build) {
     let waiting = false;
     function now() {
       waiting = false;
+      if (!figure.isConnected) return; // its cell ran again
       const dark = isDark(figure);
       figure.toggleAttribute("data-theme-dark", dark);
       draw(dark ? "dark" : "light");
