@@ -5,6 +5,7 @@ Both leave the sources alone: a term is a plain word in the notebook, and Colab 
 
 import re
 import zlib
+from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
@@ -44,6 +45,13 @@ def pattern(terms) -> re.Pattern:
     return re.compile(rf"(?<![\w-])({'|'.join(ways)})s?(?![\w-])")
 
 
+def join_lines(doctree) -> None:
+    """MyST leaves a line break as a text of its own; a term may go over it."""
+    for element in list(doctree.findall(nodes.TextElement)):
+        runs = groupby(list(element.children), key=lambda child: type(child) is nodes.Text)
+        element[:] = [one for plain, run in runs for one in ([nodes.Text("".join(run))] if plain else run)]
+
+
 def is_prose(text: nodes.Text) -> bool:
     above, node = [], text
     while node := node.parent:
@@ -60,6 +68,7 @@ def link_terms(app, doctree, docname) -> None:
     address = app.builder.get_relative_uri(docname, GLOSSARY)
     by_name = {re.sub(r"\s+", " ", term).lower(): term for term in terms}
     unseen = pattern(terms)
+    join_lines(doctree)
     for text in list(doctree.findall(nodes.Text)):
         if not terms or not is_prose(text):
             continue

@@ -75,7 +75,8 @@ def linked(page: str) -> list[tuple[str, str]]:
 def test_first_use_in_prose_is_linked_and_nothing_else(source):
     pages, warnings, _ = build(source)
     assert not warnings
-    assert linked(pages["notebooks/one"]) == [("Channels", "channel"), ("name movers", "name-mover"), ("mover", "mover")]
+    words = [("Channels", "channel"), ("name movers", "name-mover"), ("mover", "mover")]
+    assert linked(pages["notebooks/one"]) == words
     assert 'title="A direction in the stream."' in pages["notebooks/one"]
     assert linked(pages["book/glossary"]) == []
 
