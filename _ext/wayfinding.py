@@ -15,11 +15,11 @@ from sphinx.util import logging
 GLOSSARY = "book/glossary"
 CHAPTERS = "notebooks/"
 COST = re.compile(r"Cost\.\s+About (\d+) minutes")
-# Where a link would be wrong or in the way; italics hold titles of works. Outputs of cells are left out too: their
-# words follow the model, and links would come and go with it.
+# Where a link would be wrong or in the way. Outputs of cells are left out too: their words follow the model, and links
+# would come and go with it.
 NOT_PROSE = (
     *(nodes.reference, addnodes.pending_xref, nodes.literal, nodes.math, nodes.raw),
-    *(nodes.thead, nodes.caption, nodes.citation, nodes.emphasis),
+    *(nodes.thead, nodes.caption, nodes.citation),
 )
 TEX = {r"\top": "ᵀ", r"\sigma": "σ", r"\|": "‖", r"\,": "", "{": "", "}": ""}
 
@@ -75,7 +75,8 @@ def link_terms(app, doctree, docname) -> None:
         parts, done = [], 0
         for match in unseen.finditer(text):
             term = by_name[re.sub(r"\s+", " ", match[1]).lower()]
-            if term not in terms:
+            part_of_title = isinstance(text.parent, nodes.emphasis) and match[0] != text
+            if term not in terms or part_of_title:
                 continue
             name, meaning = terms.pop(term)
             link = nodes.reference("", match[0], internal=True, refuri=f"{address}#{name}", reftitle=meaning)

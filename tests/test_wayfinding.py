@@ -26,13 +26,13 @@ CHAPTER = """# A channel in the heading
 
 **Cost.** About 35 minutes to read and try.
 
-`channel`, *channel*, [a channel](../index.md), channelled and sub-channel are left alone.
+`channel`, *The channel of a work's title*, [a channel](../index.md), channelled and sub-channel are left alone.
 
 | a channel in a head |
 | --- |
 | nothing |
 
-Channels, and again a channel. Two name
+*Channels*, and again a channel. Two name
 movers, one mover.
 """
 
