@@ -202,7 +202,7 @@ def test_shared_keys_and_values_cannot_be_edited_for_one_head(model, weights, re
 def test_impossible_requests_are_refused(weights, target, refuses):
     with refuses("no head 9.0"):
         th.scale_head(weights, (9, 0), 0.5)
-    with refuses(r"directions must be \[n, d_model=32\], got \(32,\)"):
+    with refuses(r"directions must be \[n, d_model=32\], got float32 \[32\]"):
         th.scale_reading(weights, (1, 0), torch.ones(32), 0.0)
     with refuses("3 numbers"):
         th.set_component(weights, target, [1.0, 2.0])

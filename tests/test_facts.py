@@ -106,8 +106,8 @@ def test_every_model_can_run_them(model):
     ({"demonstrations": ["Atlantis"]}, "demonstrations must be different subjects.*Atlantis"),
     ({"demonstrations": ["France"], "subjects": ["France"]}, "need subjects to test.*France"),
     ({"demonstrations": ["France"], "shots": 2}, "shots is 2 but there are 1"),
-    ({"shots": -1}, "shots must be 0-"),
-    ({"shots": 1000}, "shots must be 0-"),
+    ({"shots": -1}, "shots must be"),
+    ({"shots": 1000}, "shots must be"),
 ])  # fmt: skip
 def test_bad_requests_are_refused(gpt2, refuses, arguments, match):
     with refuses(match):

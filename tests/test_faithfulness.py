@@ -54,7 +54,7 @@ def test_a_random_circuit_has_the_same_heads_per_layer_and_follows_its_seed(weig
 
 
 def test_bad_input_is_named(model, weights, prompts, means, refuses):
-    with refuses("replacement is for"):
+    with refuses("replacement"):
         faithfulness.keep_heads(model, prompts, means[:, :-1], [])
     with refuses("mask must be"):
         faithfulness.keep_heads(model, prompts, means, torch.ones(3, 2, dtype=torch.bool))

@@ -51,7 +51,7 @@ def test_leads_on_a_circle_shrink_with_the_square_of_the_number():
         (([[1.0, 2.0]],), "items >= 2"),
         (([[1.0], [2.0]], [0.0]), "one offset each"),
         (([[1.0], [np.nan]],), "finite"),
-        (([[1.0], [2.0]], None, 0.0), "positive number"),
+        (([[1.0], [2.0]], None, 0.0), "limit"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(arguments, message):
@@ -125,10 +125,10 @@ def test_positions_need_one_row_per_prompt(model, clean, reader, weights):
 def test_padding_directions_and_keys_are_checked(model, prompts, clean, refuses):
     spots, directions = prompts.end[:, None], torch.eye(2, model.cfg.d_model)
     for positions in (torch.full_like(spots, clean.tokens.shape[1] - 1), spots * 0 - 1):
-        with refuses("between 0 and each prompt's END"):
+        with refuses("positions must lie between 0"):
             th.position_codes(model, clean, (2, 0), directions, positions)
     for bad in (directions[0], directions[:, :3], directions * torch.nan):
-        with refuses("directions must be finite"):
+        with refuses("directions must be"):
             th.position_codes(model, clean, (2, 0), bad, spots)
     with refuses("no keys"):
         th.position_codes(model, th.run(model, prompts, caches=3), (2, 0), directions, spots)

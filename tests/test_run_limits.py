@@ -38,7 +38,7 @@ def test_rows_take_what_indexes_prompts(base, prompts):
 
 def test_indices_that_are_no_rows_are_refused(base, refuses):
     for index in (torch.tensor([10]), torch.tensor([0.5]), torch.ones(3, dtype=torch.bool)):
-        with refuses("index must choose among 10 prompts"):
+        with refuses("index"):
             th.rows(base, index)
 
 
@@ -50,7 +50,7 @@ def test_a_run_made_on_edited_weights_is_rerun_on_those_there_are_now(model, wei
 
 @pytest.mark.parametrize("keep", [1.5, -1, 4])
 def test_layers_that_are_none_are_not_kept(model, prompts, refuses, keep):
-    with refuses("keep must be a layer"):
+    with refuses("keep must be a whole number"):
         th.run(model, prompts, keep=keep)
 
 
@@ -78,7 +78,7 @@ def test_what_the_model_says_needs_the_last_layer_and_the_runs_own_prompts(model
     for ask in (th.answer_loss, th.logit_difference, th.top1):
         with refuses("stops before layer 2"):
             ask(model, early, prompts)
-        with refuses("batch=10|10 and 1"):
+        with refuses("batch=10|run of these prompts"):
             ask(model, base, prompts.select([0]))
     with refuses("see stop="):
         th.rerun_last(model, early, start=3)
@@ -86,5 +86,5 @@ def test_what_the_model_says_needs_the_last_layer_and_the_runs_own_prompts(model
 
 @pytest.mark.parametrize("ids", [torch.full((10, 1), -1), torch.full((10, 1), 10**6), torch.ones(10, 1)])
 def test_ids_are_tokens(model, base, refuses, ids):
-    with refuses("ids must be"):
+    with refuses("ids must"):
         th.logits(model, base, ids)

@@ -123,7 +123,7 @@ def test_unknown_hook_points_are_refused(model, prompts, clean, refuses, name):
 def test_bad_arguments_are_refused(model, prompts, refuses):
     with refuses("'end' or 'all', got 'last'"):
         th.run(model, prompts, positions="last")
-    with refuses("batch_size must be at least 1, got 0"):
+    with refuses("batch_size must be a whole number, at least 1, got 0"):
         th.run(model, prompts, batch_size=0)
     with refuses("no prompts"):
         th.run(model, prompts.select([]))
@@ -215,7 +215,7 @@ def test_stopping_early_keeps_the_layers_before(model, clean):
 
 @pytest.mark.parametrize("arguments", [{"start": 2}, {"start": -1}, {"stop": 0}, {"stop": 9}])
 def test_impossible_layer_ranges_are_refused(model, clean, refuses, arguments):
-    with refuses("cannot re-run layers"):
+    with refuses("must be a whole number"):
         th.rerun_last(model, clean, [("blocks.1.attn.hook_z", lambda z, hook: z)], **arguments)
 
 
@@ -284,7 +284,7 @@ def test_rerun_sees_edited_weights_and_keeps_the_rows_apart(model, prompts, weig
 def test_rerun_refuses_what_it_cannot_do(model, prompts, refuses):
     with refuses("keep=layer"):
         th.rerun(model, th.run(model, prompts))
-    with refuses("keep must be a layer"):
+    with refuses("keep must be a whole number"):
         th.run(model, prompts, keep=model.cfg.n_layers)
     base = th.run(model, prompts, keep=2)
     with refuses("before layer 2"):
@@ -318,5 +318,5 @@ def test_one_full_run_serves_interventions_from_every_layer(model, prompts, clea
 
 def test_a_run_that_lacks_a_layer_cannot_be_taken_up_there(clean, refuses):
     for base, layer in ((clean, 4), (clean, -1), (th.runs.kept_at(clean, 1), 1)):
-        with refuses("need positions='all' and a layer"):
+        with refuses("layer must be a whole number|positions='all'"):
             th.runs.kept_at(base, layer)

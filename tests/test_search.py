@@ -135,9 +135,9 @@ def test_bad_requests_are_refused(model, weights, fit, english_run, prompts, ref
 def test_a_step_may_use_some_of_the_texts(fit):
     some, every = (fit(steps=4, texts=n).history["divergence"].iloc[-1] for n in (1, 2))
     assert some > 0 and some != every
-    with pytest.raises(ValueError, match="texts must be 1-2"):
+    with pytest.raises(ValueError, match="texts must be a whole number, 1-2"):
         fit(texts=3)
-    with pytest.raises(ValueError, match="at_once must be 1-1"):
+    with pytest.raises(ValueError, match="at_once must be a whole number"):
         fit(at_once=0)
 
 
@@ -180,7 +180,7 @@ def test_padding_does_not_count_in_the_divergence(model, prompts):
 
 
 @pytest.mark.parametrize("bad, match", [
-    (dict(batch=0), "batch must be at least 1"),
+    (dict(batch=0), "batch must be a whole number"),
     (dict(price=-1.0), "price must be"),
     (dict(price=float("nan")), "price must be"),
     (dict(sparsity=-0.1), "sparsity must be"),
@@ -194,7 +194,7 @@ def test_shapes_that_do_not_fit_the_model_are_refused(model, prompts, clean, eng
     task = (prompts, th.run(model, prompts))
     with refuses("factors are for 1 heads"):
         fit_scales(model, scale_heads, torch.ones(4, 1), [task], th.run(model, prompts, "all", keep=0))
-    with refuses("start holds NaN"):
+    with refuses("start must be finite"):
         fit_scales(model, scale_heads, torch.full((4, 4), torch.nan), [task], english_run)
     with refuses("tasks must be"):
         fit_scales(model, scale_heads, torch.ones(4, 4), [(prompts.select([0, 1]), task[1])], english_run)
@@ -203,9 +203,9 @@ def test_shapes_that_do_not_fit_the_model_are_refused(model, prompts, clean, eng
             scale_heads(factors)
     with refuses("first must be"):
         scale_heads(torch.ones(4, 4), -1)
-    with refuses("none of them NaN"):
+    with refuses("factors must be finite"):
         strongest(torch.tensor([1.0, torch.nan]), 1)
-    with refuses("of one shape"):
+    with refuses("one shape"):
         strongest(torch.ones(2, 2), 1, by=torch.ones(4))
     for other in (task[1], th.rows(clean, [0])):
         with refuses("the same tokens"):

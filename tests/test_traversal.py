@@ -42,7 +42,7 @@ def test_grid_has_all_corners_and_every_point_once():
     assert points.abs().max() == 2.0 and (points.abs() == 2.0).all(1).sum() == 8
     assert traversal.grid(1.0, 1, 3).tolist() == [[-1.0], [0.0], [1.0]]
     for bad in ((0.0, 1, 3), (1.0, 0, 3), (1.0, 1, 1)):
-        with pytest.raises(ValueError, match="need limit"):
+        with pytest.raises(ValueError, match="must be"):
             traversal.grid(*bad)
 
 
@@ -87,12 +87,12 @@ def test_every_index_needs_a_prompt(model, prompts, clean, target):
 
 @pytest.mark.parametrize("change, match", [
     (dict(points=torch.zeros(0, 2)), "points must be"),
-    (dict(points=torch.zeros(2)), r"components=2\], got \[2\]"),
+    (dict(points=torch.zeros(2)), r"components=2\], got float32 \[2\]"),
     (dict(points=np.full((1, 2), np.nan)), "NaN"),
     (dict(heads=[(2, 9)]), "no head 2.9"),
     (dict(heads=[]), "got none"),
-    (dict(spots=lambda x: x - 100), "between 0 and each prompt's END"),
-    (dict(spots=lambda x: x + 100), "between 0 and each prompt's END"),
+    (dict(spots=lambda x: x - 100), "positions must lie between 0"),
+    (dict(spots=lambda x: x + 100), "positions must lie between 0"),
     (dict(spots=lambda x: x.float()), "integers"),
     (dict(spots=lambda x: x[:2]), r"\[batch=10, items\]"),
 ])  # fmt: skip
@@ -114,11 +114,11 @@ def test_missing_keys_are_named(model, prompts, target, refuses):
 
 
 @pytest.mark.parametrize("index, limit, n_points, match", [
-    ([0, 1, 2] * 3 + [0], 5.0, 4, "index must be one of 0-1"),
-    ([0, 1, -1] * 3 + [0], 5.0, 4, "index must be one of 0-1"),
-    ([0, 1], 5.0, 4, "for each of 10 prompts"),
-    ([0, 1] * 5, -5.0, 4, "limit > 0"),
-    ([0, 1] * 5, 5.0, 0, "n_points >= 1"),
+    ([0, 1, 2] * 3 + [0], 5.0, 4, "index must lie between 0 and 1"),
+    ([0, 1, -1] * 3 + [0], 5.0, 4, "index must lie between 0 and 1"),
+    ([0, 1], 5.0, 4, "batch=10"),
+    ([0, 1] * 5, -5.0, 4, "limit must be"),
+    ([0, 1] * 5, 5.0, 0, "n_points must be"),
 ])  # fmt: skip
 def test_what_cannot_be_searched_is_refused(model, prompts, clean, target, refuses, index, limit, n_points, match):
     ids = torch.stack([prompts.answer, prompts.distractor], 1)

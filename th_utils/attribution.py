@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import bridge
+from .inputs import fit, fit_model, fit_run
 from .runs import Run
 from .tasks import Prompts
 from .weights import HeadWeights
@@ -42,6 +43,9 @@ def direct_logit_attribution(model, weights: HeadWeights, result: Run, prompts: 
     (LayerNorm's centring included). "Direct" leaves out what a write does through later layers.
     Raises `ValueError` for a model loaded with `fold=False`.
     """
+    fit(result, prompts)
+    fit_model(weights, model)
+    fit_run(weights, result)
     W_U, b_U = bridge.unembedding(model)
     answer, distractor = prompts.answer.to(W_U.device), prompts.distractor.to(W_U.device)
     direction = (W_U[:, answer] - W_U[:, distractor]).T
@@ -65,10 +69,8 @@ def direct_logit_attribution(model, weights: HeadWeights, result: Run, prompts: 
 
 def attention_between(result: Run, prompts: Prompts, query: str, key: str) -> Float[Tensor, "layers heads batch"]:
     """Attention probability of every head from one named position to another, per prompt."""
-    for name in (query, key):
-        if name not in prompts.positions:
-            raise ValueError(f"no position named {name!r}: these prompts have {sorted(prompts.positions)}")
-    query_at, key_at = (prompts.positions[name].to(result.end.device) for name in (query, key))
+    fit(result, prompts)
+    query_at, key_at = (prompts.at(name).to(result.end.device) for name in (query, key))
     pattern = result.at(result.pattern, query_at, axis=3)
     return pattern[:, torch.arange(len(result), device=pattern.device), :, key_at].permute(1, 2, 0)
 

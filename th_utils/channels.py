@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .decomposition import Decomposition
-from .weights import HeadWeights, check_head, label
+from .decomposition import Decomposition, check_ov
+from .inputs import indices, numbers
+from .weights import HeadWeights, check_component, label
 
 Component = tuple[int, int, int]
 
@@ -50,6 +51,13 @@ class Channel:
 
     def coordinates(self, z: Float[Tensor, "layers batch heads d_head"]) -> Float[Tensor, "batch components"]:
         """Activation c of every component, from head outputs at one position (`run.at(run.z)`)."""
+        z = numbers("z", z, like=self.readout)
+        layers, heads = (max(axis) + 1 for axis in zip(*self.heads, strict=True))
+        if z.ndim != 4 or len(z) < layers or z.shape[2] < heads or z.shape[3] != self.readout.shape[1]:
+            raise ValueError(
+                f"z must be [layers >= {layers}, batch, heads >= {heads}, d_head={self.readout.shape[1]}], "
+                f"got {list(z.shape)}"
+            )
         return torch.stack([z[head[0], :, head[1]] @ r for head, r in zip(self.heads, self.readout, strict=True)], -1)
 
     def _hooks(self, new_value, at: Int[Tensor, " batch"] | None) -> list:
@@ -57,6 +65,7 @@ class Channel:
 
         `runs` tells the hook which prompts it sees (`hook.rows`); TransformerLens shows it all of them.
         """
+        at = None if at is None else indices("at", at, torch.iinfo(torch.int32).max, batch=None)
         layers: dict[int, list[int]] = {}
         for i, (layer, _) in enumerate(self.heads):
             layers.setdefault(layer, []).append(i)
@@ -70,7 +79,7 @@ class Channel:
                     c = z[:, :, head] @ self.readout[i].to(z)
                     delta = new_value(i, c, rows) - c
                     if at is not None:
-                        delta = delta * (torch.arange(z.shape[1], device=z.device) == at[rows].to(z.device)[:, None])
+                        delta = delta * _at(at[rows], z)
                     changed[:, :, head] += delta[..., None] * self.steer[i].to(z)
                 return changed
 
@@ -100,7 +109,7 @@ class Channel:
         return self._hooks(lambda i, c, rows: _of_batch(values, rows, c)[..., i, None].to(c).expand_as(c), at)
 
     def _per_component(self, value, name: str) -> Tensor:
-        values = torch.as_tensor(value, dtype=self.directions.dtype)
+        values = numbers(name, value, like=self.directions)
         if values.ndim == 0:
             values = values.expand(len(self))
         if values.shape[-1] != len(self) or values.ndim > 2:
@@ -108,9 +117,13 @@ class Channel:
                 f"{name} must be one number, {len(self)} numbers (one per component {self.names}) "
                 f"or [batch, {len(self)}], got shape {tuple(values.shape)}"
             )
-        if not torch.isfinite(values).all():
-            raise ValueError(f"{name} holds NaN or infinite numbers")
         return values
+
+
+def _at(positions: Tensor, z: Tensor) -> Tensor:
+    """True at one position per prompt, [batch, pos]."""
+    positions = indices("at", positions, z.shape[1], batch=len(z)).to(z.device)
+    return torch.arange(z.shape[1], device=z.device) == positions[:, None]
 
 
 def _of_batch(values: Tensor, rows: slice, c: Tensor) -> Tensor:
@@ -127,17 +140,23 @@ def channel(weights: HeadWeights, ov: Decomposition, components: Sequence[Compon
     Several components of one head are orthogonal; those of different heads may not be (`Channel.gram`).
     Raises `ValueError` for no components, repeated ones, or ones outside the model.
     """
-    parts = [tuple(int(i) for i in c) for c in components]
-    if not parts or len(set(parts)) != len(parts) or any(len(c) != 3 for c in parts):
+    check_ov(weights, ov)
+    parts = [check_component(c, weights.n_layers, weights.n_heads, weights.d_head) for c in components]
+    if not parts or len(set(parts)) != len(parts):
         raise ValueError(
             f"components must be distinct (layer, head, component) triples, at least one, got {components}"
         )
-    for layer, head, k in parts:
-        check_head((layer, head), weights.n_layers, weights.n_heads)
-        if not 0 <= k < weights.d_head:
-            raise ValueError(f"no component {label((layer, head, k))}: heads have components 0-{weights.d_head - 1}")
     directions = torch.stack([ov.write[c] for c in parts])
     return _channel(weights, tuple(c[:2] for c in parts), tuple(map(label, parts)), directions)
+
+
+def check_channel(weights: HeadWeights, target: Channel) -> None:
+    """`ValueError` for a channel of heads or a width that `weights` do not have."""
+    for head in target.heads:
+        weights.check_head(head)
+    given, wanted = (*target.readout.shape[1:], *target.directions.shape[1:]), (weights.d_head, weights.d_model)
+    if given != wanted:
+        raise ValueError(f"the channel has d_head and d_model {given}, the weights {wanted}: they are of two models")
 
 
 def random_channel(weights: HeadWeights, like: Channel, seed: int = 0) -> Channel:
@@ -146,6 +165,7 @@ def random_channel(weights: HeadWeights, like: Channel, seed: int = 0) -> Channe
     Orthogonal to the directions of `like` in the same head, so that the control does not contain the channel.
     Raises `ValueError` when `like` leaves too few dimensions of a head for that.
     """
+    check_channel(weights, like)
     generator = torch.Generator().manual_seed(seed)
     rows: list[Tensor] = []
     for i, (layer, head) in enumerate(like.heads):

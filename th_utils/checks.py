@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from .inputs import real
 from .models import is_default
 from .stats import array
 
@@ -39,6 +40,7 @@ def identity(text: str, left, right, tolerance: float = 1e-4) -> None:
     Raises `ClaimFailed` when they do not or hold NaN or infinite numbers, `ValueError` for different shapes (axes of
     length 1 aside).
     """
+    tolerance = real("tolerance", tolerance, least=0)
     a, b = (np.squeeze(array(value)) for value in (left, right))
     if a.shape != b.shape:
         raise ValueError(f"{text}: cannot compare shape {a.shape} with {b.shape}")

@@ -15,24 +15,32 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .attribution import Thresholds, head_table, mover_roles, source_roles
+from .inputs import fit, numbers, whole
 from .patching import patch_edges, patch_input
 from .runs import Run, run
 from .tasks import Prompts, ioi
-from .weights import HeadWeights
+from .weights import HeadWeights, check_head
 
 Head = tuple[int, int]
 
 
 def attention_gap(pattern: Float[Tensor, "*n batch seq"], prompts: Prompts) -> Float[Tensor, "*n batch"]:
     """Attention on the IO minus attention on S1: what S-inhibition is for. `pattern` are END's rows of one head."""
+    io, s1 = (prompts.at(name).to(pattern.device) for name in ("IO", "S1"))
+    pattern = numbers("pattern", pattern, nan=True)
+    if not len(prompts) or pattern.shape[-2:] != prompts.tokens.shape:
+        raise ValueError(
+            f"pattern must end in [batch, seq] = {list(prompts.tokens.shape)} of the prompts, at least one, got "
+            f"{list(pattern.shape)}"
+        )
     batch = torch.arange(len(prompts), device=pattern.device)
-    io, s1 = (prompts.positions[name].to(pattern.device) for name in ("IO", "S1"))
     return pattern[..., batch, io] - pattern[..., batch, s1]
 
 
 def clean_gap(clean: Run, prompts: Prompts, head: Head) -> Float[Tensor, " batch"]:
     """The attention gap of one head in a run, per prompt."""
-    return attention_gap(clean.at(clean.pattern, axis=3)[head[0], :, head[1]], prompts)
+    layer, index = check_head(head, len(clean.pattern), clean.pattern.shape[2])
+    return attention_gap(clean.at(clean.pattern, axis=3)[layer, :, index], prompts)
 
 
 def query_effects(
@@ -43,7 +51,8 @@ def query_effects(
     One row per sender "layer, head", one column per mover (0 where the sender is not earlier); 1 means the whole gap.
     """
     index = pd.MultiIndex.from_tuples(weights.heads, names=["layer", "head"])
-    effects = pd.DataFrame(0.0, index, pd.Index(list(movers), tupleize_cols=False))
+    movers = [weights.check_head(mover) for mover in movers]
+    effects = pd.DataFrame(0.0, index, pd.Index(movers, tupleize_cols=False))
     for mover in movers:
         before = clean_gap(clean, prompts, mover).mean()
         senders, patterns, _ = patch_edges(model, weights, clean, new, mover, "q")
@@ -61,8 +70,10 @@ def value_effects(
     One row per sender, one column per middle head. Needs runs with `positions="all"`.
     """
     index = pd.MultiIndex.from_tuples(weights.heads, names=["layer", "head"])
-    effects = pd.DataFrame(0.0, index, pd.Index(list(middle), tupleize_cols=False))
-    source = prompts.positions["S2"]
+    middle, movers = ([weights.check_head(head) for head in some] for some in (middle, movers))
+    effects = pd.DataFrame(0.0, index, pd.Index(middle, tupleize_cols=False))
+    fit(clean, prompts)
+    source = prompts.at("S2")
     for head in middle:
         if head[0] == 0:
             continue
@@ -115,6 +126,7 @@ def find_circuit(
     Without `prompts`, `n` of them are generated and run, clean and with the ABC corruption (some seconds). S-inhibition
     heads are those whose edge carries at least `thresholds.effect` of the gap of the movers on average.
     """
+    n = whole("n", n)
     if prompts is None:
         prompts = ioi.generate(model, n, seed)
     thresholds = thresholds or Thresholds()

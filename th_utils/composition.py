@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import bridge
-from .decomposition import Decomposition
-from .weights import HeadWeights
+from .decomposition import Decomposition, check_ov
+from .inputs import numbers, whole
+from .weights import HeadWeights, check_component
 
 Mode = Literal["Q", "K", "V"]
 MODES = ("Q", "K", "V")
@@ -59,11 +60,7 @@ def component_scores(
     the readers of each layer, about 2·n_components·d_model·n_readers·d_head operations and a few 10 MB.
     Raises `ValueError` for an unknown mode, a head outside the model, or an `ov` of other weights.
     """
-    if ov.write.shape[:2] != weights.W_Q.shape[:2] or ov.write.shape[-1] != weights.d_model:
-        raise ValueError(
-            f"ov has write directions {tuple(ov.write.shape)}, the weights are {tuple(weights.W_Q.shape)}: "
-            "pass decompose_ov(weights) of the same model"
-        )
+    check_ov(weights, ov)
     factors = reader_factors(weights, mode)
     readers = weights.heads if readers is None else [weights.check_head(r) for r in readers]
     layers, heads, components, d_model = ov.write.shape
@@ -111,7 +108,11 @@ def component_to_component(
     `side="read"` compares with the reader's left vectors (V composition, or the query side of a QK circuit),
     `side="write"` with its right vectors (the key side).
     """
-    layer, head, component = writer_component
+    if side not in ("read", "write"):
+        raise ValueError(f"side must be 'read' or 'write' (of the reader's components), got {side!r}")
+    if ov.write.shape[-1] != reader.read.shape[-1]:
+        raise ValueError(f"ov and reader are of two models: {list(ov.write.shape)} and {list(reader.read.shape)}")
+    layer, head, component = check_component(writer_component, *ov.write.shape[:3])
     return (getattr(reader, side) @ ov.write[layer, head, component]).abs()
 
 
@@ -143,7 +144,8 @@ def rotated_null(
     Asks whether a component is special among the directions its head could have written, not only among all of
     d_model. The closed form treats every direction alike; this null keeps the head's own anisotropy.
     """
-    writer, reader = weights.check_head(writer), weights.check_head(reader)
+    check_ov(weights, ov)
+    writer, reader, n = weights.check_head(writer), weights.check_head(reader), whole("n", n)
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(n, ov.write.shape[2], generator=generator).to(ov.write)
     directions = torch.nn.functional.normalize(mixing, dim=-1) @ ov.write[writer]
@@ -155,6 +157,9 @@ def z_scores(scores: Float[Tensor, "layers heads components readers"]) -> Tensor
 
     It contains the model's real anisotropy. NaN stays NaN; a reader with fewer than two finite scores gives NaN.
     """
+    scores = numbers("scores", scores, nan=True)
+    if scores.ndim < 2:
+        raise ValueError(f"scores must be [layers, heads, components, readers], got {list(scores.shape)}")
     flat = scores.flatten(0, -2)
     mean = flat.nanmean(0)
     sd = (flat - mean).square().nanmean(0).sqrt()

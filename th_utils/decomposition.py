@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .inputs import numbers
 from .weights import HeadWeights
 
 
@@ -44,7 +45,9 @@ def decompose_product(
     With `left = Q₁R₁` and `rightᵀ = Q₂R₂` the product is `Q₁ (R₁R₂ᵀ) Q₂ᵀ`, so only the rank × rank core needs an SVD.
     Exact to float error. Raises `ValueError` when the shapes do not multiply.
     """
-    if left.shape[-1] != right.shape[-2] or left.shape[:-2] != right.shape[:-2]:
+    left = numbers("left", left)
+    right = numbers("right", right, like=left)
+    if min(left.ndim, right.ndim) < 2 or left.shape[-1] != right.shape[-2] or left.shape[:-2] != right.shape[:-2]:
         raise ValueError(f"cannot multiply factors of shapes {tuple(left.shape)} and {tuple(right.shape)}")
     q_left, r_left = torch.linalg.qr(left)
     q_right, r_right = torch.linalg.qr(right.mT)
@@ -53,6 +56,15 @@ def decompose_product(
     largest = write.gather(-1, write.abs().argmax(-1, keepdim=True))
     sign = torch.where(largest < 0, -1.0, 1.0).to(write)
     return (read * sign).contiguous(), singular_values, (write * sign).contiguous()
+
+
+def check_ov(weights: HeadWeights, ov: Decomposition) -> None:
+    """`ValueError` for a decomposition of other weights."""
+    if ov.write.shape[:2] != weights.W_Q.shape[:2] or ov.write.shape[-1] != weights.d_model:
+        raise ValueError(
+            f"ov has write directions {tuple(ov.write.shape)}, the weights are {tuple(weights.W_Q.shape)}: "
+            "pass decompose_ov(weights) of the same model"
+        )
 
 
 def decompose_ov(weights: HeadWeights) -> Decomposition:

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import bridge
-from .channels import Channel
+from .channels import Channel, check_channel
+from .inputs import numbers, real
 from .weights import HeadWeights, label
 
 
@@ -41,6 +42,8 @@ def scale_component(weights: HeadWeights, target: Channel, factor: float) -> lis
 
     Acts at every position, where the hook can be limited to one.
     """
+    factor = real("factor", factor)
+    check_channel(weights, target)
     return [
         Edit(f"{name} ×{factor:g}", head, "W_O", (factor - 1) * (weights.W_O[head] @ v)[:, None], v[None])
         for name, head, v in zip(target.names, target.heads, target.directions, strict=True)
@@ -63,7 +66,7 @@ def set_component(weights: HeadWeights, target: Channel, value: float | Sequence
 
 def scale_head(weights: HeadWeights, head: tuple[int, int], factor: float) -> Edit:
     """Multiply all a head writes (W_O; the bias b_O belongs to the layer and stays)."""
-    head = weights.check_head(head)
+    head, factor = weights.check_head(head), real("factor", factor)
     eye = torch.eye(weights.d_head).to(weights.W_O)
     return Edit(f"{label(head)} ×{factor:g}", head, "W_O", (factor - 1) * eye, weights.W_O[head])
 
@@ -73,7 +76,7 @@ def scale_query(weights: HeadWeights, head: tuple[int, int], factor: float) -> E
 
     Above 1 attention becomes sharper, below 1 flatter, below 0 it turns to what it avoided.
     """
-    head = weights.check_head(head)
+    head, factor = weights.check_head(head), real("factor", factor)
     eye, bias = torch.eye(weights.d_head).to(weights.W_Q), weights.b_Q[head]
     added = (factor - 1) * bias if bias.any() else None
     return Edit(f"{label(head)} query ×{factor:g}", head, "W_Q", weights.W_Q[head], (factor - 1) * eye, added)
@@ -87,10 +90,8 @@ def scale_reading(
     `B` is an orthonormal basis of the directions. Raises `ValueError` when the directions are not [n, d_model].
     """
     reader = weights.check_head(reader)
-    if directions.ndim != 2 or directions.shape[1] != weights.d_model or not len(directions):
-        raise ValueError(f"directions must be [n, d_model={weights.d_model}], got {tuple(directions.shape)}")
-    if not torch.isfinite(directions).all():
-        raise ValueError("directions hold NaN or infinite numbers")
+    factor = real("factor", factor)
+    directions = numbers("directions", directions, like=weights.W_Q, n=None, d_model=weights.d_model)
     # An SVD, not QR: for repeated directions QR would make up further ones.
     basis, size, _ = torch.linalg.svd(directions.T, full_matrices=False)
     basis = basis[:, size > 1e-5 * size.max()]

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from . import bridge
+from .inputs import numbers
 from .runs import Run, run
 from .tasks import Prompts
 from .weights import HeadWeights, check_head
@@ -41,12 +43,10 @@ def keep_heads(
     of its own for each prompt (many random circuits in one pass). The embedding and all MLPs stay.
     Raises `ValueError` when the replacement's or the mask's shape does not fit the prompts.
     """
-    n_layers, batch, seq, n_heads, _ = replacement.shape
-    if (batch, seq) != tuple(prompts.tokens.shape) or n_layers != model.cfg.n_layers:
-        raise ValueError(
-            f"replacement is for {n_layers} layers and prompts of shape {(batch, seq)}, got {model.cfg.n_layers} "
-            f"layers and {tuple(prompts.tokens.shape)}: make it from runs of these prompts"
-        )
+    (n_layers, n_heads), (batch, seq) = bridge.heads_shape(model), prompts.tokens.shape
+    shape = {"layers": n_layers, "batch": batch, "pos": seq, "heads": n_heads, "d_head": model.cfg.d_head}
+    like = bridge.head_matrix(model, 0, "W_O")
+    replacement = numbers("replacement (made from runs of these prompts)", replacement, like, **shape)
     mask = heads if isinstance(heads, Tensor) else head_mask(heads, n_layers, n_heads)
     if mask.shape[-2:] != (n_layers, n_heads) or mask.ndim > 3 or mask.ndim == 3 and len(mask) != batch:
         raise ValueError(
@@ -71,7 +71,7 @@ def knock_out(model, prompts: Prompts, replacement: Tensor, heads: Sequence[Head
 def random_like(weights: HeadWeights, heads: Sequence[Head], seed: int = 0) -> list[Head]:
     """A random circuit with as many heads in each layer as `heads`; it may share heads with it by chance."""
     rng = np.random.default_rng(seed)
-    layers = [weights.check_head(head)[0] for head in dict.fromkeys(heads)]
+    layers = [layer for layer, _ in dict.fromkeys(map(weights.check_head, heads))]
     return [
         (layer, int(head))
         for layer in sorted(set(layers))

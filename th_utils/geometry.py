@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 
 from . import bridge
+from .inputs import numbers, real, whole
 from .outputs import spots
 from .runs import Run
 from .stats import array
@@ -42,12 +43,10 @@ def position_codes(
     per prompt of integers up to its END.
     """
     layer, head = check_head(reader, *bridge.heads_shape(model))
+    if layer >= len(base.z):
+        raise ValueError(f"base stops before the reader's layer {layer}")
     positions, resid = spots(base, positions), base.at(base.resid)[layer]
-    directions = torch.as_tensor(directions).to(resid)
-    if directions.ndim != 2 or directions.shape[1] != resid.shape[-1] or not directions.isfinite().all():
-        raise ValueError(
-            f"directions must be finite numbers [k, d_model={resid.shape[-1]}], got {tuple(directions.shape)}"
-        )
+    directions = numbers("directions", directions, like=resid, k=None, d_model=resid.shape[-1])
     if base.keys[layer].shape[1] == 0:
         raise ValueError(f"base has no keys of the reader's layer {layer}: see run(caches=)")
     scale = bridge.norm_scale(model, resid, bridge.attention_input(model, layer, resid))
@@ -81,8 +80,7 @@ def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
         raise ValueError(f"need points [items >= 2, k] and one offset each, got {codes.shape} and {base.shape}")
     if not (np.isfinite(codes).all() and np.isfinite(base).all()):
         raise ValueError("points and offsets must be finite numbers")
-    if limit is not None and not 0 < limit < np.inf:
-        raise ValueError(f"limit must be a positive number, or None for no limit, got {limit}")
+    limit = None if limit is None else real("limit (None for no limit)", limit, above=0)
     k = codes.shape[1]
     bounds = [(None, None) if limit is None else (-limit, limit)] * k + [(None, 1.0 if limit is None else None)]
     best = []
@@ -98,7 +96,7 @@ def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
 
 def reachable(points, offsets=None, limit: float | None = None, tolerance: float = 1e-7) -> np.ndarray:
     """Which points some `a` can select, [items] true or false: those with a positive best margin (see `margins`)."""
-    return margins(points, offsets, limit) > tolerance
+    return margins(points, offsets, limit) > real("tolerance", tolerance, least=0)
 
 
 def decode(points, labels, folds: int = 10, seed: int = 0) -> np.ndarray:
@@ -115,9 +113,7 @@ def decode(points, labels, folds: int = 10, seed: int = 0) -> np.ndarray:
     sizes = np.unique(y, return_counts=True)[1]
     if len(sizes) < 2:
         raise ValueError(f"labels must be of at least two classes, got {len(sizes)}")
-    smallest = sizes.min()
-    if not 2 <= folds <= smallest:
-        raise ValueError(f"folds must be 2-{smallest}, the size of the smallest class, got {folds}")
+    folds = whole("folds (at most the size of the smallest class)", folds, 2, int(sizes.min()))
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return cross_val_predict(LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), x, y, cv=parts)
 

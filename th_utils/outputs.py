@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import bridge
+from .inputs import fit, indices, whole
 from .runs import Run, rows
 from .tasks import Prompts
 
@@ -20,11 +21,7 @@ def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Flo
     if ids is None:
         return bridge.unembed(model, final)
     W_U, b_U = bridge.unembedding(model)
-    ids = torch.as_tensor(ids, device=W_U.device)
-    if ids.ndim != 2 or len(ids) != len(result) or ids.is_floating_point():
-        raise ValueError(f"ids must be [batch={len(result)}, k] integers, got {ids.dtype} {tuple(ids.shape)}")
-    if ((ids < 0) | (ids >= W_U.shape[1])).any():
-        raise ValueError(f"ids must be tokens 0-{W_U.shape[1] - 1}, got {ids.min()} to {ids.max()}")
+    ids = indices("ids", ids, W_U.shape[1], batch=len(result), k=None).to(W_U.device)
     out = torch.einsum("bd,dbk->bk", final, W_U[:, ids])
     return out if b_U is None else out + b_U[ids]
 
@@ -38,30 +35,28 @@ def last(model, result: Run, resid: Tensor) -> Tensor:
 
 def spots(base: Run, positions) -> Int[Tensor, "batch items"]:
     """Positions in a run, on its device; `ValueError` unless they are one row per prompt of 0 to the prompt's END."""
-    found = torch.as_tensor(positions, device=base.end.device)
-    if found.ndim != 2 or len(found) != len(base) or found.is_floating_point():
-        raise ValueError(f"positions must be [batch={len(base)}, items] integers, got {found.dtype} {[*found.shape]}")
-    outside = int(((found < 0) | (found > base.end[:, None])).sum())
+    found = indices("positions", positions, base.tokens.shape[1], batch=len(base), items=None).to(base.end.device)
+    outside = int((found > base.end[:, None]).sum())
     if outside:
         raise ValueError(f"positions must lie between 0 and each prompt's END: {outside} of {found.numel()} do not")
     return found
 
 
 def _answers(result: Run, prompts: Prompts) -> Tensor:
-    if not 0 < len(result) == len(prompts):
-        raise ValueError(f"need a run and its prompts, at least one: got {len(result)} and {len(prompts)}")
+    fit(result, prompts)
     return prompts.answer.to(result.end.device)
 
 
 def logit_difference(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]:
     """logit(answer) − logit(distractor) at END, per prompt."""
+    fit(result, prompts)
     pair = logits(model, result, torch.stack([prompts.answer, prompts.distractor], dim=1))
     return pair[:, 0] - pair[:, 1]
 
 
 def top1(model, result: Run, prompts: Prompts, batch_size: int = 256) -> Tensor:
     """Whether the answer is the most likely token of the whole vocabulary, per prompt."""
-    hits, answer = [], _answers(result, prompts)
+    hits, answer, batch_size = [], _answers(result, prompts), whole("batch_size", batch_size)
     for i in range(0, len(result), batch_size):
         part = rows(result, slice(i, i + batch_size))
         hits.append(logits(model, part).argmax(-1) == answer[i : i + batch_size])

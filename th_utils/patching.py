@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import bridge
+from .inputs import fit_model, indices, numbers, whole
 from .runs import Run, rerun_last
 from .weights import HeadWeights, check_head
 
@@ -28,6 +29,10 @@ Ablation = Literal["zero", "mean", "resample"]
 
 def head_outputs(weights: HeadWeights, z: Float[Tensor, "layers batch pos heads d_head"]) -> Tensor:
     """What every head adds to the residual stream, z W_O: [layers, batch, pos, heads, d_model] (b_O left out)."""
+    heads, d_head = weights.n_heads, weights.d_head
+    z = numbers("z", z, like=weights.W_O, layers=None, batch=None, pos=None, heads=heads, d_head=d_head)
+    if len(z) > weights.n_layers:
+        raise ValueError(f"z has {len(z)} layers, the weights have {weights.n_layers}")
     return torch.einsum("lbphk,lhkd->lbphd", z, weights.W_O[: len(z)])
 
 
@@ -65,9 +70,9 @@ def ablated(clean: Run, new: Run | None, kind: Ablation = "resample", groups: It
 
 def _replacement(clean: Run, new: Run | Tensor) -> Tensor:
     new_z = new.z if isinstance(new, Run) else new
-    if new_z.shape != clean.z.shape:
+    if new_z.shape != clean.z.shape or not len(clean):
         raise ValueError(f"clean and new runs differ in shape: {tuple(clean.z.shape)} and {tuple(new_z.shape)}")
-    return new_z
+    return numbers("new", new_z, like=clean.z)
 
 
 def _sender_changes(
@@ -111,15 +116,16 @@ def patch_edges(
     Raises `ValueError` for an unknown `via`, a missing `source`, a sender that is not earlier, or runs that keep END
     only where other positions are needed.
     """
+    fit_model(weights, model)
     layer, head = weights.check_head(receiver)
     senders = earlier_heads(weights, receiver) if senders is None else [weights.check_head(s) for s in senders]
     late = [s for s in senders if s[0] >= layer]
     if late or not senders:
         raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {late or 'none'}")
-    new_z = new.z if isinstance(new, Run) else new
-    if new_z.shape != clean.z.shape:
-        raise ValueError(f"clean and new runs differ in shape: {tuple(clean.z.shape)} and {tuple(new_z.shape)}")
-    changes = _sender_changes(weights, clean, new_z, senders, read_at if via == "q" else source)
+    new_z = _replacement(clean, new)
+    name, at = ("read_at", read_at) if via == "q" else ("source", source)
+    at = None if at is None else indices(name, at, clean.tokens.shape[1], batch=len(clean)).to(clean.end.device)
+    changes = _sender_changes(weights, clean, new_z, senders, at)
     return senders, *patch_input(model, clean, receiver, via, changes, read_at, source, chunk)
 
 
@@ -144,7 +150,12 @@ def patch_input(
         raise ValueError(f"via must be 'q', 'k' or 'v' (which input of the receiver is patched), got {via!r}")
     if via != "q" and source is None:
         raise ValueError(f"via={via!r} needs source=: the position whose {'key' if via == 'k' else 'value'} is patched")
-    read_at = clean.end if read_at is None else read_at.to(clean.end.device)
+    seq = clean.tokens.shape[1]
+    read_at = clean.end if read_at is None else indices("read_at", read_at, seq, batch=len(clean)).to(clean.end.device)
+    if layer >= len(clean.z):
+        raise ValueError(f"the clean run stops before the receiver's layer {layer}")
+    changes = numbers("changes", changes, like=clean.z, n=None, batch=len(clean), d_model=model.cfg.d_model)
+    chunk = whole("chunk", chunk)
     batch = torch.arange(len(clean), device=clean.end.device)
     kv_head = head // bridge.kv_groups(model)
     keys, values = clean.keys[layer][:, :, kv_head], clean.values[layer][:, :, kv_head]
@@ -157,7 +168,7 @@ def patch_input(
     if via == "q":
         stream, angles = resid, query_angles
     else:
-        source = source.to(clean.end.device)
+        source = indices("source", source, seq, batch=len(clean)).to(clean.end.device)
         stream = clean.at(clean.resid, source)[layer]
         angles = bridge.rotary(model, stream, source[:, None]) if via == "k" else None
         scores_clean = torch.einsum("bk,btk->bt", query, keys) / scale
@@ -193,7 +204,7 @@ def _project(model, layer: int, name: str, stream: Tensor, angles, head: int) ->
 
 def frozen_heads(model, clean: Run, new_z: Tensor, senders: Sequence[tuple[int, int]], freeze_mlps: bool) -> list:
     """Hooks for `rerun_last`: every head gives its clean output at END, the senders their new one."""
-    clean_z, patch_z, resid = clean.at(clean.z), clean.at(new_z), clean.at(clean.resid)
+    clean_z, patch_z, resid = clean.at(clean.z), clean.at(_replacement(clean, new_z)), clean.at(clean.resid)
     n_layers, n_heads = clean_z.shape[0], clean_z.shape[2]
     senders = [check_head(s, n_layers, n_heads) for s in senders]
     if not senders:
@@ -228,8 +239,10 @@ def path_patch(
     receivers' queries of this pass are put into a second, free run. Returns that run (positions "end").
     Raises `ValueError` for no senders, a receiver that no sender comes before, or runs of different shapes.
     """
+    fit_model(weights, model)
     new_z = _replacement(clean, new)
     receivers = [weights.check_head(r) for r in receivers]
+    senders = [weights.check_head(s) for s in senders]
     earliest = min((layer for layer, _ in senders), default=0)
     for layer, head in receivers:
         if layer <= earliest:

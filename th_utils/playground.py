@@ -28,6 +28,7 @@ from . import bridge
 from .channels import Channel
 from .figure import COLOURS, View, finish, new
 from .geometry import position_codes
+from .inputs import fit, fit_model
 from .outputs import logit_difference
 from .runs import Run, rerun_last
 from .tasks import Prompts
@@ -46,6 +47,8 @@ def reading(model, weights: HeadWeights, base: Run, prompts: Prompts, target: Ch
     logit(answer) − logit(distractor), `cross` [batch, k] and `square` [batch, k, k] of the norm (see the module).
     Positions after END are −inf in `b`. Raises `ValueError` for a head that is not after the whole channel.
     """
+    fit(base, prompts)
+    fit_model(weights, model)
     layer, index = check_head(head, *bridge.heads_shape(model))
     last = max(layer for layer, _ in target.heads)
     if layer <= last:

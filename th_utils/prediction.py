@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from . import stats
+from .inputs import numbers, real, whole
+from .weights import check_head
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,12 @@ def standing(scores: Tensor, head: tuple[int, int], reader: int = 0) -> Standing
 
     Raises `ValueError` when the head is not in an earlier layer than the reader.
     """
-    column = scores[..., reader]
-    values = column[tuple(head)]
+    scores = numbers("scores", scores, nan=True)
+    if scores.ndim not in (3, 4):
+        raise ValueError(f"scores must be numbers [layers, heads, (components,) readers], got {list(scores.shape)}")
+    column = scores[..., whole("reader", reader, 0, scores.shape[-1] - 1)]
+    head = check_head(head, *column.shape[:2])
+    values = column[head]
     if not torch.isfinite(values).all():
         raise ValueError(
             f"no score for writer {tuple(head)}: it is not in an earlier layer than reader number {reader}"
@@ -92,6 +98,8 @@ def predictive_power(
     """
     if scores.shape != effects.shape:
         raise ValueError(f"scores {tuple(scores.shape)} and effects {tuple(effects.shape)} must have one shape")
+    n_resamples, threshold = whole("n_resamples", n_resamples), real("threshold", threshold)
+    scores, effects = numbers("scores", scores, nan=True), numbers("effects", effects, nan=True)
     x, y = (t.detach().cpu().double().reshape(-1, t.shape[-1]).numpy() for t in (scores, effects.abs()))
     usable = (np.isfinite(x) & np.isfinite(y)).any(1)
     x, y = x[usable], y[usable]

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from . import bridge
 from .blocks import Blocks, Hook, by_name
+from .inputs import chosen_rows, indices, whole
 from .tasks import Prompts
 
 
@@ -53,7 +54,9 @@ class Run:
             if position is not None and not torch.equal(position, self.end):
                 raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
             return stored.select(axis, 0)
-        index = self.end if position is None else position
+        index = self.end
+        if position is not None:
+            index = indices("position", position, self.tokens.shape[1], batch=len(self)).to(index.device)
         moved = stored.movedim(axis, 2)
         return moved[:, torch.arange(len(self), device=stored.device), index]
 
@@ -74,21 +77,42 @@ def run(
     their second argument has the batch's prompts as `.rows`. `keep` is the layer from which `rerun` shall be able
     to go on. Keys and values, most of a run's memory, are stored from the layer `caches` on: enough for `rerun_last`
     from there. Nothing is unembedded: use `logits(model, run)`.
-    Raises `ValueError` for no prompts, other values of `positions`, unknown hook points or a layer outside the model.
+    Raises `ValueError` for prompts that are none, too long for the model or padded on the left, other values of
+    `positions`, unknown hook points, a layer outside the model, and when the stream becomes NaN or infinite.
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
-    if keep is not None and keep not in range(model.cfg.n_layers):
-        raise ValueError(f"keep must be a layer 0-{model.cfg.n_layers - 1}, got {keep}")
-    if isinstance(caches, bool | float) or caches not in range(model.cfg.n_layers + 1):
-        raise ValueError(f"caches must be a layer 0-{model.cfg.n_layers} (the last: none at all), got {caches}")
+    keep = None if keep is None else whole("keep", keep, 0, model.cfg.n_layers - 1)
+    caches = whole("caches", caches, 0, model.cfg.n_layers)  # the last: none at all
+    _check_tokens(model, prompts)
     device = bridge.device_of(model)
     tokens, end = prompts.tokens.to(device), prompts.end.to(device)
 
     def part(rows: slice) -> Run:
         return _run_batch(model, tokens[rows], end[rows], positions, Blocks(model, hooks, rows), keep, caches=caches)
 
-    return _in_batches(part, len(prompts), batch_size)
+    result = _in_batches(part, len(prompts), batch_size)
+    sound = result.resid.isfinite().flatten(1).all(1)
+    if not sound.all():
+        raise ValueError(f"NaN or infinite stream before layer {int((~sound).nonzero()[0])}: see weights and hooks")
+    return result
+
+
+def _check_tokens(model, prompts: Prompts) -> None:
+    """Refuse tokens that the model cannot read, or would read wrongly without a word."""
+    tokens, context, vocabulary = prompts.tokens, model.cfg.n_ctx, model.cfg.d_vocab
+    if tokens.is_meta:
+        raise ValueError("prompts are on the device meta, which holds no numbers")
+    if tokens.shape[1] > context:
+        raise ValueError(f"prompts have up to {tokens.shape[1]} tokens, this model's context is {context}: cut them")
+    if len(prompts) and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocabulary:
+        raise ValueError(f"prompts must have tokens 0-{vocabulary - 1}, got {tokens.min()} to {tokens.max()}")
+    pad, bos = model.tokenizer.pad_token_id, model.tokenizer.bos_token_id
+    # A first token may be padding only as the beginning-of-sequence token, which some tokenizers pad with.
+    if pad is not None and tokens.shape[1] > 1:
+        left = (tokens[:, 0] == pad) & ((tokens[:, 1] == pad) | (pad != bos)) & (prompts.end > 0)
+        if left.any():
+            raise ValueError(f"prompts must be padded on the right: {left.sum()} of {len(prompts)} begin with padding")
 
 
 def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) -> Run:
@@ -118,8 +142,9 @@ def kept_at(base: Run, layer: int) -> Run:
     is already in the kept stream, unlike with `run(keep=)`: do not give it to `rerun` again.
     Raises `ValueError` for a run without `positions="all"` and a layer that it does not hold.
     """
-    if base.positions != "all" or isinstance(layer, bool | float) or layer not in range(len(base.resid) - 1):
-        raise ValueError(f"need positions='all' and a layer 0-{len(base.resid) - 2}, got {base.positions!r}, {layer}")
+    if base.positions != "all":
+        raise ValueError(f"base must be a run with positions='all', got {base.positions!r}")
+    layer = whole("layer", layer, 0, len(base.resid) - 2)
     axes = {"resid": 2, "q": 2, "z": 2, "pattern": 3}
     ends = {name: base.at(getattr(base, name), axis=axis).unsqueeze(axis) for name, axis in axes.items()}
     return replace(base, positions="end", kept=(layer, base.resid[layer]), **ends)
@@ -128,8 +153,7 @@ def kept_at(base: Run, layer: int) -> Run:
 def _in_batches(part: Callable[[slice], Run], n: int, batch_size: int) -> Run:
     if not n:
         raise ValueError("there are no prompts to run: was everything filtered out?")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    batch_size = whole("batch_size", batch_size)
     batches = [slice(i, i + batch_size) for i in range(0, n, batch_size)]
     # Shown only where it takes long, on stderr, which the book leaves out.
     parts = [part(rows) for rows in tqdm(batches, desc="prompts", delay=5, leave=False)]
@@ -189,11 +213,7 @@ def _run_batch(
 def rows(base: Run, index: Sequence[int] | Tensor | slice) -> Run:
     """The same run for some of its prompts (an index may repeat: one prompt, many interventions)."""
     if not isinstance(index, slice):
-        chosen = torch.atleast_1d(torch.as_tensor(index)).cpu()
-        try:
-            index = torch.arange(len(base))[chosen if chosen.numel() else []]
-        except IndexError as error:
-            raise ValueError(f"index must choose among {len(base)} prompts, or be a mask of them: {error}") from None
+        index = chosen_rows("index", index, len(base))
     return Run(
         base.tokens[index], base.end[index], base.positions, tuple(k[index] for k in base.keys),
         tuple(v[index] for v in base.values), *(getattr(base, n)[:, index] for n in ("resid", "q", "z", "pattern")),
@@ -212,11 +232,9 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     """
     layers = Blocks(model, hooks)
     n_layers = model.cfg.n_layers
-    first = min((layer for layer, _ in layers.hooks), default=n_layers if start is None else start)
-    start = first if start is None else start
-    stop = n_layers if stop is None else stop
-    if not 0 <= start <= first or not start <= stop <= n_layers:
-        raise ValueError(f"cannot re-run layers {start} to {stop} with hooks from layer {first} of {n_layers}")
+    first = min((layer for layer, _ in layers.hooks), default=n_layers)
+    start = first if start is None else whole("start", start, 0, first)
+    stop = n_layers if stop is None else whole("stop", stop, start, n_layers)
     if start >= len(base.resid) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
         raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and run(caches=)")
     resid = base.at(base.resid)[start].unsqueeze(1)

@@ -22,6 +22,7 @@ from torch import Tensor
 from . import bridge
 from .blocks import Hook
 from .edits import Edit, scale_head, scale_query
+from .inputs import numbers, real, whole
 from .outputs import answer_loss, last
 from .runs import Run, rerun, rerun_last, rows
 from .tasks import Prompts
@@ -43,12 +44,11 @@ def scale_heads(factors: Float[Tensor, "*parts layers heads"], first: int = 0) -
     queries. Layers whose factors are all 1, and are not being fitted, get none.
     Raises `ValueError` for factors of another shape or a layer that they do not have; the hooks do for another model's.
     """
-    factors = torch.as_tensor(factors)
+    factors = numbers("factors", factors)
     if factors.ndim not in (2, 3) or (factors.ndim == 3 and len(factors) != 2):
         raise ValueError(f"factors must be [layers, heads] or [2, layers, heads], got {list(factors.shape)}")
     parts = factors if factors.ndim == 3 else factors[None]
-    if not 0 <= first <= parts.shape[1]:
-        raise ValueError(f"first must be a layer 0-{parts.shape[1]}, got {first}")
+    first = whole("first", first, 0, parts.shape[1])
 
     def hook_of(layer: int, point: str, row: Tensor) -> Hook:
         def scale(value: Tensor, hook) -> Tensor:
@@ -71,7 +71,7 @@ def head_edits(weights: HeadWeights, factors: Float[Tensor, "*parts layers heads
 
     Raises `ValueError` for factors of another shape.
     """
-    shape, factors = (weights.n_layers, weights.n_heads), torch.as_tensor(factors).detach()
+    shape, factors = (weights.n_layers, weights.n_heads), numbers("factors", factors).detach()
     if tuple(factors.shape) not in (shape, (2, *shape)):
         raise ValueError(f"factors must be {list(shape)} or {[2, *shape]}, got {list(factors.shape)}")
     parts = factors if factors.ndim == 3 else factors[None]
@@ -83,13 +83,12 @@ def head_edits(weights: HeadWeights, factors: Float[Tensor, "*parts layers heads
 
 def strongest(factors: Tensor, k: int, by: Tensor | None = None) -> Bool[Tensor, "*parts"]:
     """A mask of the k factors furthest from 1 (or largest in `by`), to fit again without the others."""
-    factors = torch.as_tensor(factors)
-    if k not in range(1, factors.numel() + 1):
-        raise ValueError(f"k must be 1-{factors.numel()}, got {k}")
-    size = (factors - 1).abs() if by is None else torch.as_tensor(by)
-    if size.shape != factors.shape or size.isnan().any():
-        raise ValueError(f"factors and by must be numbers of one shape, {list(factors.shape)}, none of them NaN")
-    mask = torch.zeros_like(factors, dtype=torch.bool)
+    factors = numbers("factors", factors)
+    k = whole("k", k, 1, factors.numel())
+    size = (factors - 1).abs() if by is None else numbers("by", by)
+    if size.shape != factors.shape:
+        raise ValueError(f"factors and by must have one shape, got {list(factors.shape)} and {list(size.shape)}")
+    mask = torch.zeros(factors.shape, dtype=torch.bool, device=factors.device)
     mask.view(-1)[size.flatten().topk(k).indices] = True
     return mask
 
@@ -139,20 +138,15 @@ def fit_scales(
     Raises `ValueError` for no tasks, runs that are not of their prompts, an English run that cannot be used, numbers
     that cannot be meant, a mask of another shape or a loss that is not finite.
     """
-    tasks, start = list(tasks), torch.as_tensor(start, dtype=torch.float32).detach()
+    tasks, start = list(tasks), numbers("start", start).float().detach()
     if not tasks or not all(0 < len(prompts) == len(base) for prompts, base in tasks):
         raise ValueError(f"tasks must be (prompts, run of these prompts), at least one, got {len(tasks)}")
-    if not torch.isfinite(start).all():
-        raise ValueError("start holds NaN or infinite numbers")
-    for name, value, least in zip(("batch", "price", "sparsity"), (batch, price, sparsity), (1, 0, 0), strict=True):
-        if not value >= least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+    batch, steps, rate = whole("batch", batch), whole("steps", steps, 0), real("rate", rate, above=0)
+    price, sparsity = real("price", price, least=0), real("sparsity", sparsity, least=0)
     if english.positions != "all" or english.kept is None:
         raise ValueError("english must be a run with positions='all' and keep=first edited layer")
     texts, at_once = (len(english) if texts is None else texts), (len(tasks) if at_once is None else at_once)
-    for name, value, most in (("texts", texts, len(english)), ("at_once", at_once, len(tasks))):
-        if not 1 <= value <= most:
-            raise ValueError(f"{name} must be 1-{most}, got {value}")
+    texts, at_once = whole("texts", texts, 1, len(english)), whole("at_once", at_once, 1, len(tasks))
     allowed = torch.as_tensor(torch.ones_like(start) if allowed is None else allowed, device=start.device).bool()
     if allowed.shape != start.shape:
         raise ValueError(f"allowed must have the shape of start, {tuple(start.shape)}, got {tuple(allowed.shape)}")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from .inputs import real, whole
+
 
 class Estimate(NamedTuple):
     """A value with its confidence interval; prints as `0.71 [0.66, 0.76]`."""
@@ -27,8 +29,15 @@ class Estimate(NamedTuple):
 
 
 def array(values) -> np.ndarray:
-    """Numbers as float64, from a tensor on any device or anything numpy reads."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
+    """Real numbers as float64, from a tensor of any kind on any device or anything numpy reads."""
+    if hasattr(values, "detach"):
+        if values.is_meta:
+            raise ValueError("values are on the device meta, which holds no numbers")
+        values = values.detach().cpu()
+        values = (values if values.is_complex() else values.double()).numpy()  # double: numpy has no bfloat16
+    if np.iscomplexobj(values):
+        raise ValueError("values must be real numbers, got complex ones")
+    return np.asarray(values, dtype=float)
 
 
 def _values(values, name: str = "values") -> np.ndarray:
@@ -50,7 +59,8 @@ def _pair(first, second, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray
 
 def mean(values, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Estimate:
     """Mean with a bootstrap interval over prompts (percentile, seeded)."""
-    numbers = _values(values)
+    numbers, n_resamples = _values(values), whole("n_resamples", n_resamples)
+    level = real("level", level, above=0, below=1)
     if numbers.size == 1 or np.ptp(numbers) == 0:
         return Estimate(numbers[0], numbers[0], numbers[0])
     interval = stats.bootstrap(
@@ -62,7 +72,7 @@ def mean(values, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) ->
 
 def share(hits, level: float = 0.95) -> Estimate:
     """Share of true values with Wilson's interval, which stays sensible near 0 and 1."""
-    numbers = _values(hits, "hits")
+    numbers, level = _values(hits, "hits"), real("level", level, above=0, below=1)
     if not np.isin(numbers, (0.0, 1.0)).all():
         raise ValueError("hits must be true/false or 0/1: use mean() for other numbers")
     test = stats.binomtest(int(numbers.sum()), numbers.size)
@@ -72,7 +82,8 @@ def share(hits, level: float = 0.95) -> Estimate:
 
 def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> Estimate:
     """Percentile bootstrap of `statistic(*samples)`, resampling the samples together (paired by position)."""
-    arrays = [_values(s) for s in samples]
+    arrays, n_resamples = [_values(s) for s in samples], whole("n_resamples", n_resamples)
+    level = real("level", level, above=0, below=1)
     if len({a.size for a in arrays}) != 1:
         raise ValueError(
             f"samples must have equal lengths (they are resampled together), got {[a.size for a in arrays]}"
@@ -106,8 +117,7 @@ def auroc(scores, positives) -> float:
 def precision_at(scores, positives, k: int) -> float:
     """Share of true positives among the k highest scores."""
     scores, positives = _pair(scores, positives, ("scores", "positives"))
-    if not 1 <= k <= scores.size:
-        raise ValueError(f"k must be 1 to {scores.size} (the number of scores), got {k}")
+    k = whole("k", k, 1, scores.size)
     return float(positives[np.argsort(-scores, kind="stable")[:k]].mean())
 
 
@@ -132,8 +142,7 @@ def logistic(predictors: Mapping[str, object], hits, level: float = 0.95) -> Log
     y = _values(hits, "hits")
     if set(np.unique(y)) != {0.0, 1.0} or not len(predictors):
         raise ValueError("hits must be true/false or 0/1, some of each, and there must be at least one predictor")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    level = real("level", level, above=0, below=1)
     columns = [_pair(values, y, (name, "hits"))[0] for name, values in predictors.items()]
     x = np.column_stack([(c - c.mean()) / (c.std() if np.ptp(c) else 1.0) for c in columns])
     ridge = 1e-3

@@ -15,6 +15,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from .channels import Channel
+from .inputs import indices, numbers, real, whole
 from .outputs import logits, spots
 from .runs import Run, rerun_last
 from .weights import check_head
@@ -22,8 +23,7 @@ from .weights import check_head
 
 def grid(limit: float, dimensions: int, n: int) -> Float[Tensor, "points dimensions"]:
     """All points of a box from -`limit` to `limit` with `n` steps along every dimension; the last moves fastest."""
-    if n < 2 or dimensions < 1 or not 0 < limit < np.inf:
-        raise ValueError(f"need limit > 0, dimensions >= 1 and n >= 2, got {limit}, {dimensions} and {n}")
+    limit, dimensions, n = real("limit", limit, above=0), whole("dimensions", dimensions), whole("n", n, 2)
     return torch.cartesian_prod(*[torch.linspace(-limit, limit, n)] * dimensions).reshape(-1, dimensions)
 
 
@@ -32,6 +32,9 @@ def looks(
 ) -> Float[Tensor, "batch items"]:
     """Attention from END to some positions per prompt, mean over heads."""
     positions = spots(result, positions)
+    heads = [check_head(head, *result.z.shape[0:4:3]) for head in heads]
+    if not heads:
+        raise ValueError("looks needs at least one head")
     return torch.stack([_row(result, head, positions) for head in heads]).mean(0)
 
 
@@ -48,9 +51,7 @@ def traverse(
     Raises `ValueError` for heads that are not after the channel's first layer, points that are not
     [points, components], and positions that are not one row per prompt up to its END.
     """
-    points, positions = torch.as_tensor(points), spots(base, positions)
-    if points.ndim != 2 or not len(points) or points.shape[1] != len(channel):
-        raise ValueError(f"points must be [points, components={len(channel)}], got {list(points.shape)}")
+    points, positions = numbers("points", points, points=None, components=len(channel)), spots(base, positions)
     heads = [check_head(head, model.cfg.n_layers, model.cfg.n_heads) for head in heads]
     early = [head for head in heads if head[0] <= channel.first_layer]
     if early or not heads:
@@ -95,14 +96,13 @@ def best_settings(
     a tenth of the mean log-probability of the answer among `ids`, which breaks ties.
     Raises `ValueError` when an index has no prompt or there are others, or for a box or number of points that is empty.
     """
-    index, n_items, k = torch.as_tensor(index, device=base.end.device), ids.shape[1], len(channel)
+    ids = indices("ids", ids, model.cfg.d_vocab, batch=len(base), n=None)
+    n_items, k = ids.shape[1], len(channel)
+    index = indices("index", index, n_items, batch=len(base)).to(base.end.device)
     missing = sorted(set(range(n_items)) - set(index.tolist()))
     if missing:
         raise ValueError(f"every index 0-{n_items - 1} needs a prompt to choose on; there is none for {missing}")
-    if index.shape != base.end.shape or index.min() < 0 or index.max() >= n_items:
-        raise ValueError(f"index must be one of 0-{n_items - 1} for each of {len(base)} prompts, got {index.tolist()}")
-    if not 0 < limit < np.inf or n_points < 1:
-        raise ValueError(f"need limit > 0 and n_points >= 1, got {limit} and {n_points}")
+    limit, n_points = real("limit", limit, above=0), whole("n_points", n_points)
 
     def judge(values: Tensor) -> Float[Tensor, " n"]:
         out = answers(model, base, channel, values, ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 
 import torch
 from jaxtyping import Float
@@ -41,6 +42,8 @@ class HeadWeights:
             given = getattr(self, name)
             if given.shape != shape:
                 raise ValueError(f"{name} has shape {tuple(given.shape)}, expected {shape}")
+            if given.dtype not in (torch.float32, torch.float64) or given.is_meta:
+                raise ValueError(f"{name} must be float32 or float64, got {given.dtype} on {given.device}: see .to()")
             if not torch.isfinite(given).all():
                 raise ValueError(f"{name} holds NaN or infinite values: the checkpoint is damaged or was not loaded")
 
@@ -76,17 +79,37 @@ class HeadWeights:
 
 def check_head(head: tuple[int, int], n_layers: int, n_heads: int) -> tuple[int, int]:
     """A head inside the model, or a `ValueError`: negative indices are refused, they hide mistakes."""
+    layer, number = _whole_parts(head, 2, "head must be a pair (layer, head)")
+    if not (0 <= layer < n_layers and 0 <= number < n_heads):
+        raise ValueError(f"no head {layer}.{number}: this model has layers 0-{n_layers - 1} and heads 0-{n_heads - 1}")
+    return layer, number
+
+
+def check_component(
+    component: tuple[int, int, int], n_layers: int, n_heads: int, n_components: int
+) -> tuple[int, int, int]:
+    """A component inside the model, or a `ValueError`, as `check_head`."""
+    layer, number, k = _whole_parts(component, 3, "components must be distinct (layer, head, component) triples")
+    check_head((layer, number), n_layers, n_heads)
+    if not 0 <= k < n_components:
+        raise ValueError(f"no component {label((layer, number, k))}: heads have components 0-{n_components - 1}")
+    return layer, number, k
+
+
+def _whole_parts(given, n: int, wanted: str) -> tuple[int, ...]:
     try:
-        layer, index = (int(part) for part in head)
-    except (TypeError, ValueError):
-        raise ValueError(f"head must be a pair (layer, head) of integers, got {head!r}") from None
-    if not (0 <= layer < n_layers and 0 <= index < n_heads):
-        raise ValueError(f"no head {layer}.{index}: this model has layers 0-{n_layers - 1} and heads 0-{n_heads - 1}")
-    return layer, index
+        parts = tuple(given)
+        if len(parts) != n or any(isinstance(part, bool) for part in parts):
+            raise TypeError
+        return tuple(map(index, parts))  # no fraction and no text, which int() would make fit
+    except TypeError:
+        raise ValueError(f"{wanted} of integers, got {given!r}") from None
 
 
 def label(part: tuple[int, ...]) -> str:
     """`(20, 0)` as "20.0", `(20, 0, 3)` as "20.0.3": layer.head or layer.head.component, counted from 0."""
+    if any(isinstance(i, bool) or i != i or int(i) != i for i in part):  # i != i: NaN
+        raise ValueError(f"a head or component is made of whole numbers, got {part!r}")
     return ".".join(str(int(i)) for i in part)
 
 

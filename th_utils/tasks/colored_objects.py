@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..inputs import whole
 from .prompts import Prompts, encode, single_token_words, word_id
 
 MAX_OBJECTS, MAX_SHOTS = 4, 4
@@ -83,15 +84,10 @@ def generate(
     values, asked and paired (places in the list) and the demonstrations' text.
     Raises `ValueError` for n < 1, an unknown form, 2-4 objects or 0-4 shots exceeded, or too few single-token words.
     """
-    for name, value in (("n", n), ("n_objects", n_objects), ("shots", shots)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise ValueError(f"{name} must be a whole number, got {value!r}")
-    if n < 1:
-        raise ValueError(f"n must be at least 1 prompt, got {n}")
-    if form not in FORMS:
+    n, shots = whole("n", n), whole("shots", shots, 0, MAX_SHOTS)
+    n_objects = whole("n_objects", n_objects, 2, MAX_OBJECTS)
+    if form not in tuple(FORMS):
         raise ValueError(f"unknown form {form!r}: expected one of {tuple(FORMS)}")
-    if not 2 <= n_objects <= MAX_OBJECTS or not 0 <= shots <= MAX_SHOTS:
-        raise ValueError(f"need 2-{MAX_OBJECTS} objects and 0-{MAX_SHOTS} shots, got {n_objects} and {shots}")
     kind, rng = FORMS[form], np.random.default_rng(seed)
     objects = single_token_words(model.tokenizer, OBJECTS)
     values = [v for v in single_token_words(model.tokenizer, VALUES[kind.values])

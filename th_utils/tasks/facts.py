@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..inputs import whole
 from .prompts import Prompts, encode
 
 KINDS = ("factual", "linguistic", "commonsense")
@@ -169,8 +170,7 @@ def generate(
         raise ValueError(f"unknown relation {relation!r}: expected one of {tuple(RELATIONS)}")
     if form not in FORMS:
         raise ValueError(f"unknown form {form!r}: expected one of {FORMS}")
-    if isinstance(shots, bool) or not isinstance(shots, int | np.integer):
-        raise ValueError(f"shots must be a whole number, got {shots!r}")
+    shots = whole("shots", shots, 0)
     prepend_bos = bool(prepend_bos)
     rng = np.random.default_rng(seed)
     pairs = RELATIONS[relation].pairs

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..inputs import whole
 from .prompts import Prompts, encode, single_token_words, word_id
 
 ORDERS = ("ABBA", "BABA")
@@ -69,12 +70,10 @@ def generate(
 
     Raises `ValueError` for n < 1, unknown templates or orders, fewer than two names, or words that are not one token.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1 prompt, got {n}")
+    n = whole("n", n)
     templates = range(len(TEMPLATES)) if templates is None else templates
     for template in templates:
-        if not isinstance(template, int | np.integer) or not 0 <= template < len(TEMPLATES):
-            raise ValueError(f"unknown template {template!r}: templates are indices 0-{len(TEMPLATES) - 1}")
+        whole("templates: each", template, 0, len(TEMPLATES) - 1)
     unknown = set(orders) - set(ORDERS)
     if unknown or not orders or not len(templates):
         raise ValueError(f"need at least one template and an order from {ORDERS}, got orders {tuple(orders)}")
@@ -132,6 +131,9 @@ def corrupt(model, prompts: Prompts, kind: Literal["ABC", "S2->IO", "S2->random"
     """
     if kind not in CORRUPTIONS:
         raise ValueError(f"unknown corruption {kind!r}: expected one of {CORRUPTIONS}")
+    missing = {"template", "order", "IO", "S", "place", "object"} - set(prompts.table.columns)
+    if missing or not {"IO", "S1", "S2"} <= set(prompts.positions):
+        raise ValueError("prompts must come from ioi.generate, with its table and its positions IO, S1 and S2")
     rng = np.random.default_rng(seed)
     names = single_token_words(model.tokenizer, NAMES)
     tokens, text = prompts.tokens.clone(), []

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..inputs import whole
 from .ioi import NAMES
 from .prompts import Prompts, encode, single_token_words, word_id
 
@@ -95,8 +96,8 @@ def generate(
     Raises `ValueError` for n < 1, n_items outside 2-20 or above the number of items, an unknown frame, duplicate items,
     items that are not one token or stand in the frame, and for the "cue" frame with `listed=False`.
     """
-    n, n_items = _whole("n", n, 1), _whole("n_items", n_items, 2, MAX_ITEMS)
-    rng = np.random.default_rng(_whole("seed", seed, 0))
+    n, n_items = whole("n", n, 1), whole("n_items", n_items, 2, MAX_ITEMS)
+    rng = np.random.default_rng(whole("seed", seed, 0))
     words = _words(frame)
     if frame == "cue" and not listed:
         raise ValueError("the cue frame asks about the list: it has no form with listed=False")
@@ -124,8 +125,8 @@ def pools(model, n_pools: int, seed: int = 0, frames: Sequence[str] = ("buy", "p
     """
     words = set().union(*map(_words, [frames] if isinstance(frames, str) else frames))
     items = _pool(model.tokenizer, words, None)
-    n_pools = _whole("n_pools", n_pools, 1, len(items))
-    shuffled = [items[i] for i in np.random.default_rng(_whole("seed", seed, 0)).permutation(len(items))]
+    n_pools = whole("n_pools", n_pools, 1, len(items))
+    shuffled = [items[i] for i in np.random.default_rng(whole("seed", seed, 0)).permutation(len(items))]
     return [tuple(sorted(shuffled[i::n_pools])) for i in range(n_pools)]
 
 
@@ -176,8 +177,8 @@ def reorder(model, prompts: Prompts, n_orders: int, seed: int = 0) -> Prompts:
     Prompt i becomes rows i·n_orders to (i+1)·n_orders − 1 (`table.source` holds i). Orders are drawn with
     replacement. Raises `ValueError` for fewer than two, and for prompts without a list or without ticking ("cue").
     """
-    n_orders = _whole("n_orders", n_orders, 2)
-    rng = np.random.default_rng(_whole("seed", seed, 0))
+    n_orders = whole("n_orders", n_orders, 2)
+    rng = np.random.default_rng(whole("seed", seed, 0))
     first_mentions(prompts), second_mentions(prompts)
     rows = []
     for i, row in enumerate(prompts.table.to_dict("records")):
@@ -195,13 +196,6 @@ def reorder(model, prompts: Prompts, n_orders: int, seed: int = 0) -> Prompts:
     # Of corrupted prompts, too, the answer is the one that the clean prompt had.
     answer, distractor = (ids.repeat_interleave(n_orders) for ids in (prompts.answer, prompts.distractor))
     return replace(made, answer=answer, distractor=distractor)
-
-
-def _whole(name: str, value: int, low: int, high: int | None = None) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value <= (high or value):
-        wanted = f"{low}-{high}" if high else f"at least {low}"
-        raise ValueError(f"{name} must be a whole number, {wanted}, got {value!r}")
-    return value.__index__()
 
 
 def _words(frame: str) -> set[str]:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..inputs import chosen_rows, indices
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -37,6 +39,10 @@ class Prompts:
                 raise ValueError(
                     f"{name} has shape {tuple(values.shape)}, expected ({len(self.text)},): one per prompt"
                 )
+            if name in self.positions and values.numel() and not values.is_meta:
+                indices(f"position {name!r}", values, self.tokens.shape[-1])
+        if self.tokens.ndim != 2 or self.tokens.is_floating_point() or self.tokens.dtype == torch.bool:
+            raise ValueError(f"tokens must be [batch, pos] integers, got {self.tokens.dtype} {[*self.tokens.shape]}")
         if len(self.tokens) != len(self.text) or len(self.table) != len(self.text):
             raise ValueError(f"{len(self.tokens)} token rows, {len(self.table)} table rows, {len(self.text)} texts")
 
@@ -48,22 +54,21 @@ class Prompts:
         """Index of the last token of each prompt."""
         return self.positions["END"]
 
+    def at(self, name: str) -> Int[Tensor, " batch"]:
+        """The position of this name in every prompt; `ValueError` where these prompts have none."""
+        if name not in tuple(self.positions):
+            raise ValueError(f"no position named {name!r}: these prompts have {sorted(self.positions)}")
+        return self.positions[name]
+
     def select(self, rows: Sequence[int] | np.ndarray | Tensor | pd.Series | slice) -> Prompts:
         """The prompts at these indices, or where a boolean mask is true (a column comparison of `table` works).
 
         Raises `ValueError` for a mask that does not have one entry per prompt.
         """
-        index = torch.arange(len(self))
         if isinstance(rows, slice):
-            index = index[rows]
+            index = torch.arange(len(self))[rows]
         else:
-            # Copied: what pandas hands out is read-only, which torch warns about.
-            chosen = rows.cpu() if isinstance(rows, Tensor) else torch.tensor(np.array(rows))
-            if chosen.dtype == torch.bool and chosen.shape != index.shape:
-                raise ValueError(
-                    f"a mask needs one entry for each of the {len(self)} prompts, got {tuple(chosen.shape)}"
-                )
-            index = index[chosen if chosen.numel() else []]
+            index = chosen_rows("rows", rows, len(self))
         return replace(
             self,
             tokens=self.tokens[index],
@@ -85,6 +90,8 @@ class Prompts:
 
 def word_id(tokenizer, word: str) -> int:
     """The id of `" word"` (with its leading space), or a `ValueError` when that is not one token."""
+    if not isinstance(word, str) or not word.strip():
+        raise ValueError(f"word must be a text, got {word!r}")
     ids = tokenizer.encode(" " + word, add_special_tokens=False)
     if len(ids) != 1 or ids[0] == tokenizer.unk_token_id != tokenizer.bos_token_id:
         raise ValueError(
@@ -112,6 +119,8 @@ def encode(tokenizer, texts: Sequence[str], prepend_bos: bool = True) -> tuple[T
     The beginning-of-sequence token goes first unless `prepend_bos` is False: models were trained with something in
     that place, and heads that have nothing to do look there.
     """
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"texts must be a list of prompts, each a text, got {texts!r}")
     if prepend_bos and tokenizer.bos_token_id is None:
         raise ValueError("this tokenizer has no beginning-of-sequence token: pass prepend_bos=False")
     start = [tokenizer.bos_token_id] if prepend_bos else []
