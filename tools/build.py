@@ -351,7 +351,7 @@ def pdf() -> None:
             with served(HTML) as address, headless() as browser:
                 pages = printing.write_pdf(browser, address, printing.contents(ROOT / "_toc.yml"), PDF)
         except NoBrowser as missing:
-            raise Failed(f"{missing}; it prints the pages") from missing
+            raise Failed(f"no browser to print with: {missing}") from missing
         print(f"    {PDF} ({pages} pages)")
 
 
