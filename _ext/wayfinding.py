@@ -106,8 +106,13 @@ def show_minutes(app, pagename, templatename, context, doctree) -> None:
 
 
 def write_all(app, env):
-    """Pages show each other's minutes and the glossary's sentences: when one was read, all are written."""
-    return env.found_docs if getattr(app, "wayfinding_changed", False) else []
+    """Pages show each other's minutes and the glossary's sentences: when one was read, all are written.
+
+    So they are when a style sheet or script has changed, which Sphinx otherwise leaves until some page does.
+    """
+    pairs = [(path, app.outdir / "_static" / path.name) for path in (app.srcdir / "_static").glob("*.*s")]
+    stale = any(not copy.is_file() or path.read_bytes() != copy.read_bytes() for path, copy in pairs)
+    return env.found_docs if stale or getattr(app, "wayfinding_changed", False) else []
 
 
 def setup(app) -> dict:

@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 ROOT = Path(__file__).resolve().parents[1]
-CONF = 'extensions = ["myst_parser", "wayfinding"]\nroot_doc = "index"\nmyst_enable_extensions = ["colon_fence"]\n'
+CONF = 'html_static_path = ["_static"]\nextensions = ["myst_parser", "wayfinding"]\nroot_doc = "index"\nmyst_enable_extensions = ["colon_fence"]\n'
 GLOSSARY = r"""# Glossary
 :::{glossary}
 channel
@@ -43,6 +43,7 @@ def source(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "source"
     pages = {
         "conf.py": CONF,
+        "_static/book.css": "a {}",
         "index.md": "# Book\n\n```{toctree}\nbook/glossary\nnotebooks/one\nnotebooks/two\n```\n",
         "book/glossary.md": GLOSSARY,
         "notebooks/one.md": CHAPTER,
@@ -96,6 +97,13 @@ def test_a_changed_meaning_reaches_pages_that_did_not_change(source):
     (source / "book" / "glossary.md").write_text(GLOSSARY.replace("A direction", "One line"), encoding="utf8")
     pages, _, _ = build(source)
     assert 'title="One line in the stream."' in pages["notebooks/one"]
+
+
+def test_a_changed_style_sheet_is_taken_though_no_page_changed(source):
+    build(source)
+    (source / "_static" / "book.css").write_text("b {}", encoding="utf8")
+    build(source)
+    assert (source.parent / "out" / "_static" / "book.css").read_text(encoding="utf8") == "b {}"
 
 
 def test_a_chapter_without_its_cost_is_a_warning(source):
