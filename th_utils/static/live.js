@@ -6,7 +6,7 @@ const CSS = `
   .th-live[data-live] { box-sizing: border-box; max-width: 680px; padding: 8px; border-radius: 4px; text-align: left;
     overflow-wrap: anywhere;
     font: 14px/1.4 system-ui, sans-serif; color: ${INK.light}; background: ${PAPER.light} }
-  .th-live[data-theme-dark] { color: ${INK.dark}; background: ${PAPER.dark} }
+  .th-live[data-theme-dark] { color: ${INK.dark}; background: ${PAPER.dark}; color-scheme: dark }
   .th-live[data-live] > img { display: none }
   .th-live div { display: flex; flex-wrap: wrap; gap: 6px; margin: 6px 0; align-items: center }
   .th-live button { font: inherit; color: inherit; background: none; border: 1px solid #8a8a8a; border-radius: 4px;
