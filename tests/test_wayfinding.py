@@ -11,7 +11,12 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 ROOT = Path(__file__).resolve().parents[1]
-CONF = 'html_static_path = ["_static"]\nextensions = ["myst_parser", "wayfinding"]\nroot_doc = "index"\nmyst_enable_extensions = ["colon_fence"]\n'
+CONF = """
+extensions = ["myst_parser", "wayfinding"]
+html_static_path = ["_static"]
+root_doc = "index"
+myst_enable_extensions = ["colon_fence"]
+"""
 GLOSSARY = r"""# Glossary
 :::{glossary}
 channel
