@@ -114,8 +114,13 @@ def test_local_links_lead_somewhere(page, soup):
     assert not broken
 
 
-def test_page_is_light(page):
-    assert (HTML / f"{page}.html").stat().st_size <= 2_000_000
+def test_page_is_light(page, soup):
+    """What a reader loads for this page alone: what lies in _static, and the index of the search, is loaded once."""
+    here = posixpath.dirname(page)
+    paths = {unquote(urlsplit(one).path) for one in loaded(soup) if not one.startswith("data:")}
+    names = {posixpath.normpath(posixpath.join(here, path)) for path in paths} - {"searchindex.js"}
+    own = [HTML / f"{page}.html", *(HTML / name for name in names if not name.startswith("_static/"))]
+    assert sum(path.stat().st_size for path in own) <= 2_000_000, own
 
 
 def redirects() -> dict[str, str]:
