@@ -34,7 +34,7 @@ def test_places_in_words():
     assert [maps.nth(i) for i in (0, 1, 2, 3, 10, 11, 12, 20, 21)] == [
         "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="count from 0"):
+    with pytest.raises(ValueError, match="counted from 0"):
         maps.nth(-1)
 
 

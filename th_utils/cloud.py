@@ -38,7 +38,7 @@ def cloud(
     Raises `ValueError` for other shapes, NaN or infinite points, labels that do not fit the points, are empty or make
     more groups than there are pairs of colour and shape (49), and anything but three axis names.
     """
-    xyz, labels = array(points), [getattr(one, "item", lambda one=one: one)() for one in groups]
+    xyz, labels = array(points, "points"), [getattr(one, "item", lambda one=one: one)() for one in groups]
     if xyz.ndim != 2 or xyz.shape[1] != 3 or not len(xyz):
         raise ValueError(f"points must be [n, 3] with at least one row, got shape {xyz.shape}")
     if not np.isfinite(xyz).all():
@@ -46,7 +46,7 @@ def cloud(
         raise ValueError(f"points holds NaN or infinite numbers, first in row {row}: {xyz[row].tolist()}")
     if len(labels) != len(xyz):
         raise ValueError(f"groups must hold one label per point: {len(xyz)} points, {len(labels)} labels")
-    if len(axes) != 3:
+    if len(axes) != 3 or not all(isinstance(name, str) for name in axes):
         raise ValueError(f"axes must be three names, got {axes!r}")
     numeric = all(isinstance(one, Real) for one in labels)
     names = list(dict.fromkeys(map(str, sorted(labels) if numeric else labels)))
@@ -100,12 +100,12 @@ def _picture(xyz, members, styles, axes, half, note):
     size = np.clip(5000 / sum(map(len, members.values())), 4, 16)
     for name, index in members.items():
         colour, marker = styles[name]
-        label = fill(name, 26).replace("$", r"\$")
+        label = fill(name, 26)
         axis.scatter(*xyz[index].T, s=size, color=colour, marker=marker, lw=0, label=label, depthshade=False)
     middle = (xyz.min(0) + xyz.max(0)) / 2
     reach = np.maximum((xyz.max(0) - xyz.min(0)) / 2, half / 20) * 1.03
     for letter, name, centre, side in zip("xyz", axes, middle, reach, strict=True):
-        axis.set(**{f"{letter}label": name.replace("$", r"\$"), f"{letter}lim": (centre - side, centre + side)})
+        axis.set(**{f"{letter}label": name, f"{letter}lim": (centre - side, centre + side)})
         getattr(axis, f"{letter}axis").set_major_locator(MaxNLocator(2 + int(4 * side / half)))
     axis.set_box_aspect(reach, zoom=0.95)
     axis.view_init(**CAMERA)

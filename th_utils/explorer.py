@@ -40,7 +40,8 @@ def explorer(
     Raises `ValueError` for shapes that do not fit each other or the readers, readers or marks outside the model, a
     reader without an earlier head, negative or infinite scores, and effects that are not finite where there are scores.
     """
-    single, heads, measured = array(components), array(whole), array(effects)
+    single, heads = array(components, "components"), array(whole, "whole")
+    measured = array(effects, "effects")
     if (
         single.ndim != 4
         or not single.shape[2]

@@ -12,6 +12,7 @@ from importlib.resources import files
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from . import style
@@ -101,4 +102,7 @@ def finish(figure: Figure, title: str, alt: str, colours: int | None = None) -> 
     style.check(figure, title, alt)
     with matplotlib.rc_context(STYLE):
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        for text in figure.findobj(Text):  # a token may hold dollar signs, which would start a formula
+            if "$" in text.get_text():
+                text.set_parse_math(False)
         return View(figure, alt, colours)

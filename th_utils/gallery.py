@@ -50,9 +50,9 @@ def _picture(tokens: Sequence[str], matrix: np.ndarray, names: Sequence[str]):
     figure, axes = new(2.6 * columns + 1.2, 2.6 * rows + 0.6, columns, rows)
     for axis, name, pattern in zip(axes, names, matrix, strict=False):
         image = axis.imshow(pattern, cmap="Blues", vmin=0, vmax=1)
-        axis.set_title(name.replace("$", r"\$"), fontsize=9)
+        axis.set_title(name, fontsize=9)
         axis.set(xticks=[], yticks=range(len(tokens)), xlabel="looked at")
-        axis.set_yticklabels([token.replace("$", r"\$") for token in tokens], fontsize=6)
+        axis.set_yticklabels(tokens, fontsize=6)
     for axis in axes[len(names) :]:
         axis.remove()
     figure.colorbar(image, ax=list(axes[: len(names)]), label="attention probability", shrink=0.8)

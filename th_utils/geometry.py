@@ -74,8 +74,8 @@ def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
     Raises `ValueError` for fewer than two points, offsets of another length, infinite numbers or a limit that is not
     positive.
     """
-    codes = array(points)
-    base = np.zeros(len(codes)) if offsets is None else array(offsets)
+    codes = array(points, "points")
+    base = np.zeros(len(codes)) if offsets is None else array(offsets, "offsets")
     if codes.ndim != 2 or len(codes) < 2 or base.shape != (len(codes),):
         raise ValueError(f"need points [items >= 2, k] and one offset each, got {codes.shape} and {base.shape}")
     if not (np.isfinite(codes).all() and np.isfinite(base).all()):
@@ -107,7 +107,7 @@ def decode(points, labels, folds: int = 10, seed: int = 0) -> np.ndarray:
     Raises `ValueError` for labels of another length or of one class, points that are not finite, or more `folds` than
     the smallest class has samples.
     """
-    x, y = array(points), np.asarray(labels)
+    x, y = array(points, "points"), np.asarray(labels)
     if x.ndim != 2 or y.shape != (len(x),) or not np.isfinite(x).all():
         raise ValueError(f"need finite points [n, d] and n labels, got {x.shape} and {y.shape}")
     sizes = np.unique(y, return_counts=True)[1]

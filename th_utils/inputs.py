@@ -7,6 +7,7 @@ made to fit: in tensor code they give numbers that look right. For heads see `we
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from operator import index
 
 import numpy as np
@@ -96,6 +97,13 @@ def _tensor(name: str, values, shape: dict[str, int | None]) -> Tensor:
 
 def _told(values: Tensor) -> str:
     return f"{str(values.dtype).removeprefix('torch.')} {list(values.shape)} on {values.device}"
+
+
+def some(name: str, given: Mapping):
+    """The items of a mapping that must hold at least one."""
+    if not given:
+        raise ValueError(f"{name} is empty: give at least one")
+    return given.items()
 
 
 def fit(result, prompts) -> None:

@@ -9,13 +9,13 @@ from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
 from .figure import View, finish, new
+from .inputs import whole
 from .stats import array
 
 
 def nth(i: int) -> str:
     """The place of item i in words: 0 is "1st"."""
-    if i < 0:
-        raise ValueError(f"places count from 0, got {i}")
+    i = whole("i, a place counted from 0,", i, 0)
     ending = "th" if i % 100 in (10, 11, 12) else {0: "st", 1: "nd", 2: "rd"}.get(i % 10, "th")
     return f"{i + 1}{ending}"
 

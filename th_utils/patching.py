@@ -208,7 +208,7 @@ def frozen_heads(model, clean: Run, new_z: Tensor, senders: Sequence[tuple[int, 
     n_layers, n_heads = clean_z.shape[0], clean_z.shape[2]
     senders = [check_head(s, n_layers, n_heads) for s in senders]
     if not senders:
-        raise ValueError("path patching needs at least one sender")
+        raise ValueError("senders must hold at least one head")
     hooks = []
     for layer in range(min(layer for layer, _ in senders), n_layers):
         z = clean_z[layer].clone()

@@ -28,7 +28,7 @@ from . import bridge
 from .channels import Channel
 from .figure import COLOURS, View, finish, new
 from .geometry import position_codes
-from .inputs import fit, fit_model
+from .inputs import fit, fit_model, numbers
 from .outputs import logit_difference
 from .runs import Run, rerun_last
 from .tasks import Prompts
@@ -126,8 +126,8 @@ def playground(
     if isinstance(names, str) or len(names) != 2 or not all(isinstance(name, str) for name in names):
         raise ValueError(f"names must be two texts, for the answer and the distractor, got {names!r}")
     natural = target.coordinates(base.at(base.z))
-    reach = natural.abs().amax(0).mul(2).clamp_min(1.0) if limits is None else torch.as_tensor(limits).float()
-    if reach.shape != (len(target),) or not (torch.isfinite(reach) & (reach > 0)).all():
+    reach = natural.abs().amax(0).mul(2).clamp_min(1.0) if limits is None else numbers("limits", limits).float()
+    if reach.shape != (len(target),) or not (reach > 0).all():
         raise ValueError(f"limits must be {len(target)} positive numbers, one per component, got {limits}")
     if (natural.abs().amax(0) > reach.to(natural)).any():
         most = [round(x, 3) for x in natural.abs().amax(0).tolist()]
@@ -189,7 +189,7 @@ def _picture(data: dict, parts: dict, natural: Tensor, reach: Tensor):
     image = upper.imshow(matrix, aspect="auto", cmap="Blues", vmin=0, vmax=1)
     values = [f"{-reach[0]:.0f}", f"{natural[0, 0]:.0f} (the model's)", f"{reach[0]:.0f}"]
     upper.set_yticks(range(3), [f"{data['components'][0]} = {v}" for v in values], fontsize=8)
-    upper.set_xticks(range(len(tokens)), [t.replace("$", r"\$") for t in tokens], rotation=60, ha="right", fontsize=8)
+    upper.set_xticks(range(len(tokens)), tokens, rotation=60, ha="right", fontsize=8)
     figure.colorbar(image, ax=upper, label=f"attention of {data['heads'][0]}", shrink=0.9)
     x = [g * float(reach[0]) for g in data["grid"]]
     for i, one in enumerate(data["prompts"][:4]):

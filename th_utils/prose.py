@@ -16,7 +16,10 @@ class _Sentence:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         # Without its marks for readers that show no Markdown, among them sentences quoted on another page.
-        return {"text/markdown": self.text, "text/plain": re.sub(r"\*+(?=\S)|(?<=\S)\*+|`", "", self.text)}
+        # Outside code and formulas the beginning of an HTML element, of a token for instance, is text.
+        parts = re.split(r"(`[^`]*`|\$[^$\n]*\$)", self.text)
+        parts[::2] = [re.sub(r"<(?=[A-Za-z/!?])", "&lt;", part) for part in parts[::2]]
+        return {"text/markdown": "".join(parts), "text/plain": re.sub(r"\*+(?=\S)|(?<=\S)\*+|`", "", self.text)}
 
 
 def say(text: str, name: str | None = None) -> None:

@@ -30,7 +30,7 @@ def scrub(frames: Mapping[str, View], label: str, start: str | None = None) -> V
     if not label.strip() or not all(isinstance(name, str) and name.strip() for name in frames):
         raise ValueError(f"the label and every frame need a name, got {label!r} and {list(frames)}")
     start = list(frames)[-1] if start is None else start
-    if start not in frames:
+    if start not in tuple(frames):
         raise ValueError(f"start must be one of the frames {list(frames)}, got {start!r}")
     weight = sum(len(view.png) for view in frames.values())
     if weight > WEIGHT:

@@ -28,20 +28,20 @@ class Estimate(NamedTuple):
         return format(self)
 
 
-def array(values) -> np.ndarray:
+def array(values, name: str = "values") -> np.ndarray:
     """Real numbers as float64, from a tensor of any kind on any device or anything numpy reads."""
     if hasattr(values, "detach"):
         if values.is_meta:
-            raise ValueError("values are on the device meta, which holds no numbers")
+            raise ValueError(f"{name}: the device meta holds no numbers")
         values = values.detach().cpu()
         values = (values if values.is_complex() else values.double()).numpy()  # double: numpy has no bfloat16
     if np.iscomplexobj(values):
-        raise ValueError("values must be real numbers, got complex ones")
+        raise ValueError(f"{name} must be real numbers, got complex ones")
     return np.asarray(values, dtype=float)
 
 
 def _values(values, name: str = "values") -> np.ndarray:
-    flat = array(values).ravel()
+    flat = array(values, name).ravel()
     if flat.size == 0:
         raise ValueError(f"{name} must hold at least one number, got no numbers")
     bad = int((~np.isfinite(flat)).sum())

@@ -38,7 +38,7 @@ def viewer(
 
 def check_patterns(tokens: Sequence[str], patterns, names: Sequence[str]) -> np.ndarray:
     """Patterns [heads, tokens, tokens] as an array, or the `ValueError` of `viewer`."""
-    matrix = array(patterns)
+    matrix = array(patterns, "patterns")
     if not len(names) or matrix.shape != (len(names), len(tokens), len(tokens)):
         raise ValueError(
             f"patterns must be [{len(names)} heads, {len(tokens)}, {len(tokens)} tokens], got {matrix.shape}"
@@ -54,8 +54,8 @@ def picture(tokens: Sequence[str], rows: np.ndarray, names: Sequence[str]):
     """Attention from one position to the tokens of a prompt: one row per head, one cell per token."""
     figure, (axis,) = new(max(6.0, 0.52 * len(tokens) + 1.6), 1.5 + 0.34 * len(names))
     image = axis.imshow(rows, aspect="auto", cmap="Blues", vmin=0, vmax=1)
-    axis.set(yticks=range(len(names)), yticklabels=[name.replace("$", r"\$") for name in names])
-    axis.set_xticks(range(len(tokens)), [t.replace("$", r"\$") for t in tokens], rotation=60, ha="right", fontsize=9)
+    axis.set(yticks=range(len(names)), yticklabels=names)
+    axis.set_xticks(range(len(tokens)), tokens, rotation=60, ha="right", fontsize=9)
     for (row, column), value in np.ndenumerate(rows):
         if value >= 0.1:
             axis.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=7,

@@ -19,11 +19,12 @@ from .cloud import cloud
 from .explorer import explorer
 from .figure import COLOURS, GREY, MARKERS, View, finish, new
 from .gallery import gallery
+from .inputs import some, whole
 from .prose import heads, say, table
 from .scrub import scrub
 from .stats import array
 from .viewer import picture, viewer
-from .weights import label
+from .weights import check_head, label
 
 __all__ = [
     "View", "atlas", "attention", "bars", "circuit", "cloud", "compare", "explorer", "gallery", "head_map", "heads",
@@ -38,6 +39,11 @@ def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int,
     a diverging map centred at zero.
     """
     panels = {name: array(v) for name, v in (values.items() if isinstance(values, Mapping) else [("", values)])}
+    shapes = [panel.shape for panel in panels.values()]
+    seen = all(np.isfinite(p).any() and not np.isinf(p).any() for p in panels.values())
+    if not panels or len(set(shapes)) > 1 or len(shapes[0]) != 2 or not seen:
+        raise ValueError(f"values must be [layers, heads], one shape, some not NaN, none infinite; got {shapes}")
+    marks = [check_head(head, *shapes[0]) for head in marks]
     stacked = np.concatenate([p.ravel() for p in panels.values()])
     low, high = np.nanmin(stacked), np.nanmax(stacked)
     if low < 0 < high:
@@ -84,6 +90,7 @@ def bars(
 
     `baseline` draws a dashed line (chance, no effect) named by `baseline_name`.
     """  # fmt: skip
+    some("values", values)
     figure, (axis,) = new(7.5, 0.8 + 0.3 * len(values))
     for row, (name, value) in enumerate(values.items()):
         middle = getattr(value, "value", value)
@@ -150,7 +157,11 @@ def lines(
     A mapping of mappings draws one panel per outer name, with the same axes; panels with the same names share a
     legend.
     """
+    some("series", series)
     panels = series if isinstance(next(iter(series.values())), Mapping) else {"": series}
+    lengths = {name: len(values) for curves in panels.values() for name, values in curves.items()}
+    if not len(x) or set(lengths.values()) != {len(x)}:
+        raise ValueError(f"series must hold {len(x)} numbers each, one for each x, at least one: got {lengths}")
     figure, axes = new(4.2 * max(len(panels), 1.7), 3.4, len(panels))
     for axis, (panel, curves) in zip(axes, panels.items(), strict=True):
         for i, (name, values) in enumerate(curves.items()):
@@ -187,13 +198,16 @@ def strip(
 
     `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest outside it are written.
     """
+    groups = {name: array(values, "groups") for name, values in some("groups", groups)}
+    if labels is not None and {n: len(v) for n, v in labels.items()} != {n: v.size for n, v in groups.items()}:
+        raise ValueError("labels and groups must have the same names, a label for every number")
+    n_labels = whole("n_labels", n_labels, 0)
     figure, (axis,) = new(8.0, 1.0 + 0.42 * len(groups))
     rng = np.random.default_rng(0)
     if band:
         axis.axvspan(*band, color=GREY, alpha=0.25, lw=0, label="null, 99.9%")
         axis.legend(loc="lower right", fontsize=8)
     for row, (name, values) in enumerate(groups.items()):
-        values = array(values)
         axis.plot(values, row + rng.uniform(-0.22, 0.22, values.size), ".", ms=5, color=COLOURS[row % 7], alpha=0.8)
         if labels:
             for i in np.argsort(-values)[:n_labels]:
@@ -212,6 +226,9 @@ def scatter(
     names: Mapping[str, tuple[float, float]] | None = None,
 ) -> View:
     """Points by group, each `(x, y)`; colour and marker differ between groups; `names` writes words at points."""
+    sizes = {name: [array(part).shape for part in pair] for name, pair in some("groups", groups)}
+    if any(len(pair) != 2 or pair[0] != pair[1] for pair in sizes.values()):
+        raise ValueError(f"groups must hold pairs (x, y) of one length, got {sizes}")
     figure, (axis,) = new(6.5, 4.4)
     for i, (name, (x, y)) in enumerate(groups.items()):
         axis.scatter(array(x), array(y), s=18, color=COLOURS[i % 7], marker=MARKERS[i % 7], alpha=0.7, lw=0, label=name)
@@ -226,7 +243,10 @@ def scatter(
 
 def attention(tokens: Sequence[str], rows: Mapping[str, object], title: str, alt: str) -> View:
     """Attention of a few heads from one position to the tokens of a prompt: one row per head, one cell per token."""
-    matrix = np.stack([array(v)[: len(tokens)] for v in rows.values()])
+    found = [array(v) for _, v in some("rows", rows)]
+    if any(row.ndim != 1 or len(row) < len(tokens) for row in found) or not all(isinstance(t, str) for t in tokens):
+        raise ValueError(f"tokens must be texts and rows hold a number for each of the {len(tokens)}")
+    matrix = np.stack([row[: len(tokens)] for row in found])
     return finish(picture(tokens, matrix, list(rows)), title, alt)
 
 
@@ -236,6 +256,10 @@ def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tu
     Line width grows with the absolute strength; blue edges help the answer, orange ones work against it. A node
     may also be a string such as "logits".
     """
+    nodes = [node for _, some in some("columns", columns) for node in some]
+    for edge in edges:
+        if len(edge) != 3 or not set(edge[:2]) <= set(nodes) or not np.isfinite(edge[2]):
+            raise ValueError(f"edges must be (sender, receiver, strength) between nodes of the columns, got {edge}")
     figure, (axis,) = new(9.0, 1.2 + 0.55 * max(len(nodes) for nodes in columns.values()))
     places = {}
     for x, (role, nodes) in enumerate(columns.items()):
@@ -259,11 +283,13 @@ def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tu
 
 def plane(x, y, values, title: str, alt: str, xlabel: str, ylabel: str, unit: str) -> View:
     """A quantity over a grid of two coordinates: `values[i, j]` at `(x[j], y[i])`, zero-centred when signed."""
-    grid = array(values)
+    x, y, grid = array(x, "x"), array(y, "y"), array(values)
+    if x.ndim != 1 or y.ndim != 1 or grid.shape != (y.size, x.size) or not np.isfinite(grid).any():
+        raise ValueError(f"values must be [y, x] = {[y.size, x.size]}, some of them finite, got {list(grid.shape)}")
     limit = np.nanmax(np.abs(grid))
     signed = np.nanmin(grid) < 0 < np.nanmax(grid)
     figure, (axis,) = new(6.2, 4.6)
-    image = axis.pcolormesh(array(x), array(y), grid, shading="nearest", cmap="RdBu_r" if signed else "Blues",
+    image = axis.pcolormesh(x, y, grid, shading="nearest", cmap="RdBu_r" if signed else "Blues",
                             vmin=-limit if signed else None, vmax=limit if signed else None)  # fmt: skip
     axis.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image, ax=axis, label=unit)
