@@ -180,7 +180,7 @@ def test_patching_with_the_clean_output_changes_nothing(model, weights, clean, f
 
 def test_impossible_paths_are_refused(model, weights, corrupted, clean, new, refuses):
     for match, arguments in (
-        ("at least one sender", (clean, new, [])),
+        ("senders must hold at least one head", (clean, new, [])),
         ("no head 4.0", (clean, new, [(4, 0)])),
         ("no head 0.4", (clean, new, [SENDER], [(0, 4)])),
         ("differ in shape", (clean, th.run(model, corrupted), [SENDER])),

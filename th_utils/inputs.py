@@ -48,11 +48,16 @@ def numbers(name: str, values, like: Tensor | None = None, *, nan: bool = False,
     found = _tensor(name, values, shape)
     if found.is_complex() or found.is_meta:
         raise ValueError(f"{name} must be real numbers, got {_told(found)}")
-    if not nan and not torch.isfinite(found).all():
+    if not nan and not all_finite(found):
         raise ValueError(f"{name} must be finite numbers, {int((~found.isfinite()).sum())} are NaN or infinite")
     if like is not None:
         return found.to(like)
     return found if found.dtype == torch.float64 else found.float()
+
+
+def all_finite(values: Tensor) -> bool:
+    """Whether no number is NaN or infinite, without a copy of the size of `values`: NaN is kept by the extremes."""
+    return not values.numel() or all(bool(torch.isfinite(end)) for end in values.aminmax())
 
 
 def indices(name: str, values, high: int, **shape: int | None) -> Tensor:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from . import bridge
 from .blocks import Blocks, Hook, by_name
-from .inputs import chosen_rows, indices, whole
+from .inputs import all_finite, chosen_rows, indices, whole
 from .tasks import Prompts
 
 
@@ -92,9 +92,8 @@ def run(
         return _run_batch(model, tokens[rows], end[rows], positions, Blocks(model, hooks, rows), keep, caches=caches)
 
     result = _in_batches(part, len(prompts), batch_size)
-    sound = result.resid.isfinite().flatten(1).all(1)
-    if not sound.all():
-        raise ValueError(f"NaN or infinite stream before layer {int((~sound).nonzero()[0])}: see weights and hooks")
+    if broken := [layer for layer, stream in enumerate(result.resid) if not all_finite(stream)]:
+        raise ValueError(f"NaN or infinite stream before layer {broken[0]}: see weights and hooks")
     return result
 
 
