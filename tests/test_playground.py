@@ -147,3 +147,11 @@ def test_what_cannot_be_played_with_is_refused_by_name(model, weights, few, targ
     for limits in ([1.0], [1.0, -1.0], [1.0, float("nan")]):
         with refuses("limits must be"):
             make(limits=limits)
+
+
+def test_a_page_that_would_compute_something_else_is_not_shown(model, weights, few, target, monkeypatch):
+    prompts, base = few
+    right = playground.reading
+    monkeypatch.setattr(playground, "reading", lambda *given: (r := right(*given)) | {"kappa": 1.5 * r["kappa"]})
+    with pytest.raises(RuntimeError, match="from the model's"):
+        playground.playground(model, weights, base, prompts, target, HEADS, **TEXT)

@@ -30,12 +30,14 @@ from .figure import COLOURS, View, finish, new
 from .geometry import position_codes
 from .inputs import fit, fit_model, numbers
 from .outputs import logit_difference
+from .patching import patch_input
 from .runs import Run, rerun_last
 from .tasks import Prompts
 from .tasks.prompts import token_strings
 from .weights import HeadWeights, check_head, label
 
 DIGITS = 6  # significant, of the shipped numbers: attention is right to far better than 1e-3
+AGREE = 1e-3  # the page's arithmetic must agree with the model's to this, in attention, before it is shown
 GRID = 13  # settings at which the whole model is run
 
 
@@ -89,6 +91,18 @@ def attention_under(parts: dict, change: Float[Tensor, "batch k"]) -> Float[Tens
     return scores.softmax(-1)
 
 
+def _check_reading(model, base: Run, target: Channel, head: tuple[int, int], parts: dict, changes: Tensor) -> None:
+    """Refuse to show a page that would compute anything else than the head does when its query is patched."""
+    exact, _ = patch_input(model, base, head, "q", changes @ target.directions.to(changes))
+    pairs = zip(changes, exact, strict=True)
+    gap = max(float((attention_under(parts, change) - pattern).abs().max()) for change, pattern in pairs)
+    if not gap < AGREE:
+        raise RuntimeError(
+            f"the page's attention of head {label(head)} is {gap:.1e} from the model's, {AGREE} or more: was the model "
+            "loaded with fold=True, and is base a run of it as it is now?"
+        )
+
+
 @torch.no_grad()
 def playground(
     model,
@@ -109,9 +123,10 @@ def playground(
     in these prompts). `names` is what `answer` and `distractor` of the prompts are called. The picture shows the first
     prompt and head at three settings of the first component.
 
-    Raises `ValueError` for a channel of more than three components, heads that are not after it, repeated or none, more
-    than 8 prompts, limits that do not reach the model's own coordinates, a run that is not of the prompts, and other
-    than two names.
+    Raises `RuntimeError` when the page's arithmetic disagrees with the model's by 1e-3 of attention or more, at the
+    limits or between, and `ValueError` for a channel of more than three components, heads that are not after it, repeated or
+    none, more than 8 prompts, limits that do not reach the model's own coordinates, a run that is not of the prompts,
+    and other than two names.
     """
     if not 1 <= len(target) <= 3 or not heads or not 1 <= len(prompts) <= 8 or len(base) != len(prompts):
         raise ValueError(
@@ -133,6 +148,9 @@ def playground(
         most = [round(x, 3) for x in natural.abs().amax(0).tolist()]
         raise ValueError(f"limits must reach the model's own coordinates, up to {most} in size, got {limits}")
     parts = {head: reading(model, weights, base, prompts, target, head) for head in heads}
+    ends = torch.stack([-reach.to(natural) - natural, 0 * natural, reach.to(natural) - natural])
+    for head in heads:
+        _check_reading(model, base, target, head, parts[head], ends)
     grid = torch.linspace(-1, 1, GRID)
     lead = logit_difference(model, base, prompts)
     whole = []  # the whole model's answer along each coordinate, the others as the model left them

@@ -139,7 +139,7 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str) ->
         axis.set(xlabel=name, yticks=range(len(states)), yticklabels=list(states))
         axis.set_ylim(len(states) - 0.5, -0.5)
         axis.tick_params(labelsize=8)
-        axis.margins(x=0.3)
+        axis.margins(x=0.4)  # room for the numbers
     return finish(figure, title, alt)
 
 
