@@ -124,9 +124,9 @@ def playground(
     prompt and head at three settings of the first component.
 
     Raises `RuntimeError` when the page's arithmetic disagrees with the model's by 1e-3 of attention or more, at the
-    limits or between, and `ValueError` for a channel of more than three components, heads that are not after it, repeated or
-    none, more than 8 prompts, limits that do not reach the model's own coordinates, a run that is not of the prompts,
-    and other than two names.
+    limits or between, and `ValueError` for a channel of more than three components, heads that are not after it,
+    repeated or none, more than 8 prompts, limits that do not reach the model's own coordinates, a run that is not of
+    the prompts, and other than two names.
     """
     if not 1 <= len(target) <= 3 or not heads or not 1 <= len(prompts) <= 8 or len(base) != len(prompts):
         raise ValueError(
