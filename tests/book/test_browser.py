@@ -139,3 +139,21 @@ def test_short_address_ends_on_the_page_and_keeps_the_section(browser, root):
         tab.wait_for_url("**/notebooks/03_inhibition_subspace.html#exercises")
         assert tab.locator("#exercises h2").is_visible()
         assert not trouble
+
+
+def test_the_browser_itself_refuses_what_is_outside_the_book(browser, address):
+    """By the page's content policy, so also for a reader whose network is not cut."""
+    with watched(browser, address) as (tab, trouble):
+        tab.goto(f"{address}/book/index.html", wait_until="load")
+        assert not trouble
+        refused = tab.evaluate("""async () => {
+            const refused = [];
+            document.addEventListener("securitypolicyviolation", event => refused.push(event.effectiveDirective));
+            new Image().src = "https://example.org/a.png";
+            document.head.append(Object.assign(document.createElement("script"), { src: "https://example.org/a.js" }));
+            await fetch("https://example.org/a.json").catch(() => null);
+            await new Promise(done => setTimeout(done, 200));
+            return refused.sort();
+        }""")
+        assert refused == ["connect-src", "img-src", "script-src-elem"]
+        assert not [line for line in trouble if line.startswith("asked for")]

@@ -53,6 +53,13 @@ def test_nothing_is_loaded_from_outside(soup):
     assert not [style for style in styles if CSS_EXTERNAL.search(style)]
 
 
+def test_the_content_policy_stands_before_everything_that_loads():
+    for path in (*(HTML / f"{page}.html" for page in toc_pages()), HTML / "search.html"):
+        head = path.read_text(encoding="utf8").split("</head>")[0]
+        policy = head.index('<meta http-equiv="Content-Security-Policy" content="default-src \'self\';')
+        assert policy < min(head.index(tag) for tag in ("<script", "<link", "<style") if tag in head), path.name
+
+
 def test_style_sheets_load_nothing_from_outside():
     sheets = list(HTML.rglob("*.css"))
     assert sheets
