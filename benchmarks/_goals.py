@@ -68,7 +68,10 @@ def textbook_ratio(size: dict) -> float:
 def dial_profile(r: dict) -> str:
     parts = r[KERNEL]["of it"]
     shares = ", ".join(f"{one['median'] * 1e3:.0f} ms {name}" for name, one in parts.items())
-    return f"one turn measures and draws: {shares}"
+    return (
+        f"one turn measures and draws: {shares}. Loss and divergence each unembed every token into the whole "
+        "vocabulary, the divergence twice, for the unedited model at every turn again"
+    )
 
 
 def chapter_profile(r: dict) -> str:
@@ -91,7 +94,9 @@ GOALS = [
     Goal("slider of the playground in the browser, 95 of 100 steps", "sliders",
          lambda r: r["in browser"]["95% ms"], " ms", most=16, why=lambda r: "script and layout of one drawing"),
     Goal("warm load of the default model, after imports", "loading", lambda r: r["warm"]["seconds"]["median"], " s",
-         most=2, why=lambda r: "reading the weights, folding the norms and building TransformerLens' bridge"),
+         most=2, why=lambda r: f"reading the weights takes {r['warm']['of it, reading']['median']:.2f} s, the rest is "
+         "folding the norms and, for the most part, TransformerLens' bridge, which copies its components for every "
+         "layer and scans all modules for hooks"),
     Goal("import of `th_utils` and its maths, beyond PyTorch", "loading", lambda r: r["beyond torch"]["median"], " s",
          most=0.3, why=lambda r: "jaxtyping and the modules of the maths"),
     Goal("memory of a chapter, the largest", "chapters", lambda r: max(one["peak MB"] for one in r.values()), " MB",

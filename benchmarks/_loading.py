@@ -35,11 +35,18 @@ def warm_load(name: str | None = None) -> dict:
     from transformers import AutoModelForCausalLM  # noqa: F401
 
     import th_utils as th
+    from th_utils.cards import find_card
+    from th_utils.hub import read_folder
 
     th.load_model("tiny-llama")  # what is imported late
     before, start = common.peak_mb(), time.perf_counter()
     th.load_model(name)
-    return {"seconds": time.perf_counter() - start, "peak MB": common.peak_mb(), "MB before": before}
+    seconds, peak, card = time.perf_counter() - start, common.peak_mb(), find_card(name)
+    start = time.perf_counter()
+    if card.kind != "tiny":
+        read_folder(th.models.model_folder(card))
+    reading = time.perf_counter() - start
+    return {"seconds": seconds, "peak MB": peak, "MB before": before, "of it, reading": reading}
 
 
 def cached_wheel(card) -> Path | None:

@@ -92,10 +92,10 @@ def with_kernel(name: str | None = None, lists: int = 56, passages: int = 5, tok
         run = th.rerun_last(model, held, th.scale_heads(scales, first), start=first)
         return th.top1(model, run, items)
 
-    def price():
-        run = th.rerun(model, text, th.scale_heads(scales, first))
-        return th.run_loss(model, run).mean(), th.divergence(model, text, run)
+    def english_again():
+        return th.rerun(model, text, th.scale_heads(scales, first))
 
+    edited = english_again()
     numbers = {"accuracy, %": 40.0, "top-1, %": 50.0, "English loss added, nats": 0.1}
 
     def drawing():
@@ -103,8 +103,11 @@ def with_kernel(name: str | None = None, lists: int = 56, passages: int = 5, tok
         text = {"title": "The edit in two halves", "alt": "bars of what an edit gains and what it costs"}
         return th.views.compare(states, **text)._repr_mimebundle_()
 
-    parts = {"channel, 4 prompts": channel_step, f"accuracy of {lists} lists": accuracy,
-             f"price on {passages} passages of {length} tokens": price, "drawing": drawing}  # fmt: skip
+    parts = {"channel, 4 prompts": channel_step, f"accuracy on {lists} lists, last token alone": accuracy,
+             f"{passages} passages of {length} tokens through the edited layers": english_again,
+             "their loss": lambda: th.run_loss(model, edited),
+             "their divergence from the unedited model": lambda: th.divergence(model, text, edited),
+             "drawing": drawing}  # fmt: skip
     times = {name: common.timed(call) for name, call in parts.items()}
     names = list(parts)[1:]
     return {"channel": times.pop("channel, 4 prompts"), "dial": sum(times[n]["median"] for n in names), "of it": times}

@@ -30,7 +30,9 @@ def span(found: dict) -> str:
 
 
 def times(found: dict) -> str:
-    return f"{found['median']:,.3g} times ({found['low']:,.3g} to {found['high']:,.3g})"
+    values = (found[name] for name in ("low", "median", "high"))
+    low, middle, high = (f"{x:,.0f}" if x >= 100 else f"{x:.3g}" for x in values)
+    return f"{middle} times ({low} to {high})"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -69,11 +71,10 @@ def composition(r: dict) -> str:
                  ["the same with one product per pair of heads", seconds(book["milder seconds"]),
                   f"{book['milder seconds'] / book['ours']['median']:,.0f} times"],
                  ["ours, SVD and scores", span(book["ours"]), ""]]  # fmt: skip
-        share = [[mode, *(cell for side in (one, two) for cell in (
-                    span(side["ceiling"][mode]["fast"]), span(side["ceiling"][mode]["slow"]),
-                    f"{side['ceiling'][mode]['ratio']['median']:.0%}"))] for mode in "QKV"]  # fmt: skip
-        columns = ["mode", *("scores, 1 thread", "one square product", "share")]
-        columns += ["scores, 2 threads", *columns[2:]]
+        share = [[mode, threads, span(side["ceiling"][mode]["fast"]), span(side["ceiling"][mode]["slow"]),
+                  f"{side['ceiling'][mode]['ratio']['median']:.0%}"]
+                 for threads, side in (("1", one), ("2", two)) for mode in "QKV"]  # fmt: skip
+        columns = ["mode", "threads", "scores", "one square product", "share"]
         text.append(f"""### The size of {name}: {layers} layers of {heads} heads, {d_model} and {d_head} numbers
 
 {times(lens["ratio"]).split(" (")[0].capitalize()} faster than TransformerLens with {d_head} times more numbers, and in
@@ -121,7 +122,12 @@ On a page, without a kernel, one step of the playground takes **{browser["median
 of 100 steps under {browser["95% ms"]:.2g} ms; {browser["tokens"]} tokens, listening heads: {browser["heads"]}; headless
 Chromium). Stepped as fast as the screen takes it, a frame lasts {browser["frame ms"]["median"]:.1f} ms (at most
 {browser["frame ms"]["high"]:.1f} ms)."""
-    return f"{page}\n\n{table(['one step with a kernel', 'time'], rows)}"
+    return f"""{page}
+
+{table(["one step with a kernel", "time"], rows)}
+What this does not show: the painting on the screen, the way of a step from the browser to a kernel and back, and slower
+devices.
+"""
 
 
 def loading(r: dict, chapters: dict | None) -> str:
@@ -216,7 +222,9 @@ weights, because the time does not depend on the values.
 
 {composition(parts["composition"])}
 What this does not show: other libraries, other machines, a graphics card. TransformerLens' way scores pairs that cannot
-compose too (it masks them afterwards), which is about half of its work.
+compose too (it masks them afterwards), which is about half of its work. A share above 100% means that the one large
+product was the slower. Two threads wait for each other where other work is going on, so their numbers need a quiet
+machine more than the rest: see the load at the end of this page.
 
 ## Path patching and interventions
 
@@ -236,7 +244,7 @@ compose too (it masks them afterwards), which is about half of its work.
 turn (A, B, A, B …) and ratios taken within pairs, so that a busy machine slows both sides; times are medians, with the
 smallest and the largest in brackets. Extra memory is the peak of a process above what it held before the call. The load
 is the number of processes that wanted to run, mean over a minute, before and after; above the threads in use here other
-work was going on, which makes seconds too long and leaves ratios nearly right.
+work was going on, which makes seconds too long; ratios on one thread change little.
 
 {table(["part", "when", "commit", "load", "took"], runs)}"""
 
