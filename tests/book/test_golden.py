@@ -1,0 +1,42 @@
+"""What the chapters measure is what they measured before, up to what another processor may change."""
+
+import json
+import os
+
+import pytest
+from bs4 import BeautifulSoup
+from golden import KEPT, chapters, claims, numbers
+
+ABSOLUTE, RELATIVE = 0.03, 0.05  # a near tie of one prompt in forty; rounding of large numbers
+AFTER = "if this is meant, write them anew: .venv/bin/python tests/book/golden.py"
+
+
+@pytest.fixture(scope="module")
+def kept():
+    if os.environ.get("TH_MODEL") not in (None, "", "smollm2-135m"):
+        pytest.skip("kept for the default model")
+    return json.loads(KEPT.read_text(encoding="utf8"))
+
+
+def far(before: str, now: str) -> bool:
+    old, new = numbers(before), numbers(now)
+    if len(old) != len(new):
+        return True
+    return any(abs(a - b) > ABSOLUTE + RELATIVE * abs(a) for a, b in zip(old, new, strict=True))
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_claims_have_the_values_that_were_kept(soups, kept, chapter):
+    before, now = kept[chapter], claims(soups[chapter])
+    assert len(now) >= 3
+    assert before.keys() == now.keys(), f"claims came or went; {AFTER}"
+    moved = {text: (before[text], now[text]) for text in now if far(before[text], now[text])}
+    assert not moved, f"{moved}; {AFTER}"
+
+
+def test_a_changed_value_and_a_lost_claim_would_be_seen():
+    printed = "✓ a (0.50 [0.40, −0.60])\n✓ b\n✓ c (largest gap 1e-07 of the scale)"
+    found = claims(BeautifulSoup(f"<div class='cell_output'><pre>{printed}</pre></div>", "html.parser"))
+    assert found == {"a": "0.50 [0.40, −0.60]", "b": ""} and numbers(found["a"]) == [0.5, 0.4, -0.6]
+    assert far(found["a"], "0.60 [0.40, −0.60]") and far(found["a"], "0.50") and far(found["a"], "0.50 [0.40, 0.60]")
+    assert not far(found["a"], "0.52 [0.40, -0.60]")
