@@ -21,6 +21,13 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "real: needs the default model, skipped where it is not in the cache")
 
 
+@pytest.fixture(autouse=True)
+def gradients():
+    """On at the start of every test: notebooks and benchmarks switch them off for their whole process."""
+    with torch.enable_grad():
+        yield
+
+
 @pytest.fixture(scope="session", params=TINY)
 def model(request):
     """Each of the three architectures in turn."""
