@@ -1,10 +1,16 @@
 """Independent, written-out versions of what th_utils computes: dense matrices, no shared code."""
 
+from types import SimpleNamespace
+
 import torch
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb as rotate_neox
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as rotate_llama
 
 import th_utils as th
+
+
+class TransformerBridge(SimpleNamespace):
+    """What stands in for a model where a test needs one that has nothing but what it is given."""
 
 
 def random_weights(layers=3, heads=4, d_model=24, d_head=5, seed=0, dtype=torch.float64) -> th.HeadWeights:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from reference import TransformerBridge
 
 import th_utils as th
 from th_utils.tasks import english
@@ -152,7 +153,7 @@ def test_without_bos_one_token_less_is_predicted(model):
 
 
 def test_passages_end_where_the_context_does(model):
-    small = SimpleNamespace(tokenizer=model.tokenizer, cfg=SimpleNamespace(n_ctx=50))
+    small = TransformerBridge(tokenizer=model.tokenizer, cfg=SimpleNamespace(n_ctx=50))
     text = english.passages(small, ["water", "pride"])
     assert text.tokens.shape == (2, 50) and text.end.tolist() == [49, 49]
     assert torch.equal(text.answer, text.tokens[:, 49])

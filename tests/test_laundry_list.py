@@ -2,12 +2,12 @@
 
 import copy
 from collections import Counter
-from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
 import pytest
 import torch
+from reference import TransformerBridge
 
 from th_utils.tasks import ioi, single_token_words
 from th_utils.tasks import laundry_list as ll
@@ -272,7 +272,7 @@ def test_reorder_after_select_and_corrupt(gpt2, buy):
 
 
 def test_tokenizers_without_bos(gpt2):
-    without = SimpleNamespace(tokenizer=copy.deepcopy(gpt2.tokenizer))
+    without = TransformerBridge(tokenizer=copy.deepcopy(gpt2.tokenizer))
     without.tokenizer.bos_token = None
     assert without.tokenizer.bos_token_id is None
     check(without, ll.reorder(without, ll.generate(without, 2, 3, prepend_bos=False), 2))

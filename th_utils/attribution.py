@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import bridge
+from .classes import check_classes
 from .inputs import fit, fit_model, fit_run
 from .runs import Run
 from .tasks import Prompts
@@ -48,10 +49,10 @@ def direct_logit_attribution(model, weights: HeadWeights, result: Run, prompts: 
     fit_run(weights, result)
     W_U, b_U = bridge.unembedding(model)
     answer, distractor = prompts.answer.to(W_U.device), prompts.distractor.to(W_U.device)
-    direction = (W_U[:, answer] - W_U[:, distractor]).T
+    resid, z = result.at(result.resid), result.at(result.z)
+    direction = (W_U[:, answer] - W_U[:, distractor]).T.to(resid)
     if bridge.centres(model):
         direction = direction - direction.mean(-1, keepdim=True)
-    resid, z = result.at(result.resid), result.at(result.z)
     # The model's own final norm gives the scale: with folded weights it divides by one number per prompt.
     normalised = bridge.final_norm(model, resid[-1])
     centred = resid[-1] - resid[-1].mean(-1, keepdim=True) if bridge.centres(model) else resid[-1]
@@ -61,9 +62,9 @@ def direct_logit_attribution(model, weights: HeadWeights, result: Run, prompts: 
     direction = direction / scale[:, None]
     heads = torch.einsum("lbhk,lhkd,bd->lhb", z, weights.W_O, direction)
     biases = [bridge.output_bias(model, layer) for layer in range(weights.n_layers)]
-    bias = torch.stack([direction @ b if b is not None else torch.zeros_like(scale) for b in biases])
+    bias = torch.stack([direction @ b.to(direction) if b is not None else torch.zeros_like(scale) for b in biases])
     layers = torch.einsum("lbd,bd->lb", resid.diff(dim=0), direction)
-    constant = 0.0 if b_U is None else b_U[answer] - b_U[distractor]
+    constant = 0.0 if b_U is None else (b_U[answer] - b_U[distractor]).to(resid)
     return Attribution(heads, layers - heads.sum(1) - bias, (resid[0] * direction).sum(-1), bias.sum(0) + constant)
 
 
@@ -144,3 +145,6 @@ def source_roles(table: pd.DataFrame, thresholds: Thresholds = Thresholds()) -> 
 def _ranked(rows: pd.DataFrame, column: str) -> list[tuple[int, int]]:
     order = rows[column].abs().sort_values(ascending=False).index
     return [(int(layer), int(head)) for layer, head in order]
+
+
+check_classes(globals())

@@ -5,9 +5,15 @@ Everything else in `th_utils` works on plain tensors. When TransformerLens chang
 The functions here speak about one pre-norm transformer block as equations (row vectors, rotary left out of the
 notation), and hold for the three families the book uses: GPT-2, GPT-NeoX (attention and MLP in parallel, part of
 each head rotary) and Llama (grouped-query heads, rotary, gated MLP).
+
+A model may be split (`load_model(device_map=)`): activations stay on the device of the embedding, and each function
+takes them to its part and back. Parts on disk are loaded for as long as they are used, and computed on the CPU.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
@@ -26,15 +32,42 @@ def kv_groups(model) -> int:
     return model.cfg.n_heads // (model.cfg.n_key_value_heads or model.cfg.n_heads)
 
 
+@contextmanager
+def _loaded(part) -> Iterator[None]:
+    """Inside the block the weights of a component are in memory, also where they are kept on disk."""
+    if any(weight.is_meta for weight in part.parameters()):
+        from accelerate.utils import align_module_device
+
+        with align_module_device(part.original_component):
+            yield
+    else:
+        yield
+
+
+def _through(model, part, x: Tensor) -> Tensor:
+    """What a component makes of `x`, on the device of `x` also where the component lies on another one."""
+    if getattr(model.cfg, "n_devices", 1) == 1:
+        return part(x)
+    device = next(part.parameters()).device
+    return part(x if device.type == "meta" else x.to(device)).to(x.device)
+
+
+def offloaded(model, layer: int) -> bool:
+    """Whether the weights of a layer are kept on disk: they can be read, but not changed."""
+    return output_linear(model, layer).weight.is_meta
+
+
 def head_matrix(model, layer: int, name: str) -> Float[Tensor, "heads rows cols"]:
     """A *view* of one layer's W_Q, W_K, W_V `[heads, d_model, d_head]` or W_O `[heads, d_head, d_model]`.
 
-    Writing into it edits the model. Keys and values of grouped-query models have fewer heads.
+    Writing into it edits the model (not where the layer is `offloaded`). Keys and values of grouped-query models have
+    fewer heads.
     """
     attn = model.blocks[layer].attn
-    view = getattr(attn, name)
     linear = getattr(attn, name[-1].lower())
-    if view.untyped_storage().data_ptr() != linear.weight.untyped_storage().data_ptr():
+    with _loaded(linear):
+        view, weight = getattr(attn, name), linear.weight
+    if view.untyped_storage().data_ptr() != weight.untyped_storage().data_ptr():
         raise RuntimeError(
             f"{name} of layer {layer} is a copy, not a view: this TransformerLens version cannot be edited in place. "
             "Install the version pinned in constraints.txt."
@@ -44,7 +77,9 @@ def head_matrix(model, layer: int, name: str) -> Float[Tensor, "heads rows cols"
 
 def head_bias(model, layer: int, name: str) -> Float[Tensor, "heads d_head"] | None:
     """b_Q, b_K or b_V of one layer, or None where the architecture has none (Llama)."""
-    bias = getattr(model.blocks[layer].attn, name)
+    attn = model.blocks[layer].attn
+    with _loaded(getattr(attn, name[-1].lower())):
+        bias = getattr(attn, name)
     return None if bias is None else bias.detach()
 
 
@@ -55,7 +90,8 @@ def output_linear(model, layer: int) -> torch.nn.Module:
 
 def output_bias(model, layer: int) -> Float[Tensor, " d_model"] | None:
     """b_O of one layer, or None."""
-    bias = output_linear(model, layer).bias
+    with _loaded(model.blocks[layer].attn.o):
+        bias = output_linear(model, layer).bias
     return None if bias is None else bias.detach()
 
 
@@ -63,7 +99,8 @@ def embed(model, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d
     """The residual stream before layer 0 (learned positions added where the model has them)."""
     resid = model.embed(tokens)
     if model.cfg.positional_embedding_type == "standard":
-        resid = resid + model.W_pos[: tokens.shape[1]]
+        with _loaded(model.pos_embed):
+            resid = resid + model.W_pos[: tokens.shape[1]].to(resid)
     return resid
 
 
@@ -72,7 +109,7 @@ def rotary(model, resid: Tensor, positions: Int[Tensor, "batch pos"]) -> tuple[T
     if model.cfg.positional_embedding_type != "rotary":
         return None
     cos, sin = model.rotary_emb.original_component(resid, positions)
-    return cos.unsqueeze(2), sin.unsqueeze(2)
+    return cos.unsqueeze(2).to(resid.device), sin.unsqueeze(2).to(resid.device)
 
 
 def rotate(x: Float[Tensor, "*any d_head"], angles: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -88,12 +125,12 @@ def rotate(x: Float[Tensor, "*any d_head"], angles: tuple[Tensor, Tensor] | None
 
 def attention_input(model, layer: int, resid: Tensor) -> Tensor:
     """What the heads of a layer read: the normalised residual stream."""
-    return model.blocks[layer].ln1(resid)
+    return _through(model, model.blocks[layer].ln1, resid)
 
 
 def project(model, layer: int, name: str, x: Tensor) -> Float[Tensor, "... heads d_head"]:
     """Queries ("q"), keys ("k") or values ("v") of a layer from its normalised input, before rotation."""
-    return getattr(model.blocks[layer].attn, name)(x).unflatten(-1, (-1, model.cfg.d_head))
+    return _through(model, getattr(model.blocks[layer].attn, name), x).unflatten(-1, (-1, model.cfg.d_head))
 
 
 def attention_scale(model) -> float:
@@ -103,18 +140,19 @@ def attention_scale(model) -> float:
 
 def attention_output(model, layer: int, z: Float[Tensor, "... heads d_head"]) -> Tensor:
     """z W_O summed over heads, plus b_O."""
-    return model.blocks[layer].attn.o(z.flatten(-2))
+    return _through(model, model.blocks[layer].attn.o, z.flatten(-2))
 
 
 def mlp_output(model, layer: int, resid_pre: Tensor, resid_mid: Tensor) -> Tensor:
     """The MLP's write. In parallel blocks (GPT-NeoX) it reads the stream before attention."""
     block = model.blocks[layer]
-    return block.mlp(block.ln2(resid_pre if model.cfg.parallel_attn_mlp else resid_mid))
+    read = _through(model, block.ln2, resid_pre if model.cfg.parallel_attn_mlp else resid_mid)
+    return _through(model, block.mlp, read)
 
 
 def final_norm(model, resid: Tensor) -> Tensor:
     """The normalised stream that the unembedding reads."""
-    return model.ln_final(resid)
+    return _through(model, model.ln_final, resid)
 
 
 def centres(model) -> bool:
@@ -133,16 +171,19 @@ def norm_scale(model, resid: Float[Tensor, "... d_model"], normalised: Float[Ten
 
 
 def unembedding(model) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"] | None]:
-    """W_U and b_U."""
-    return model.W_U.detach(), None if model.b_U is None else model.b_U.detach()
+    """W_U and b_U, where they lie."""
+    with _loaded(model.unembed):
+        return model.W_U.detach(), None if model.b_U is None else model.b_U.detach()
 
 
 def unembed(model, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
     """Logits of normalised states: x W_U + b_U."""
     W_U, b_U = unembedding(model)
-    return states @ W_U if b_U is None else states @ W_U + b_U
+    product = states.to(W_U.device) @ W_U
+    return (product if b_U is None else product + b_U).to(states.device)
 
 
 def device_of(model) -> torch.device:
-    """The device of the model's weights (of the first layer, for models split over several)."""
-    return head_matrix(model, 0, "W_O").device
+    """The device of the model's embedding, where everything is computed that is not part of the model."""
+    device = model.embed.original_component.weight.device
+    return torch.device("cpu") if device.type == "meta" else device

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .classes import check_classes
 from .decomposition import Decomposition, check_ov
 from .inputs import indices, numbers
 from .weights import HeadWeights, check_component, label
@@ -197,3 +198,6 @@ def _channel(weights: HeadWeights, heads, names, directions: Tensor) -> Channel:
             "pass ov = decompose_ov(weights) of the same weights"
         )
     return Channel(tuple(heads), tuple(names), directions, readout, steer)
+
+
+check_classes(globals())

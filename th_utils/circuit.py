@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .attribution import Thresholds, head_table, mover_roles, source_roles
+from .classes import check_classes
 from .inputs import fit, numbers, whole
 from .patching import patch_edges, patch_input
 from .runs import Run, run
@@ -148,3 +149,6 @@ def find_circuit(
         roles["S-inhibition"] = [tuple(map(int, next(head for head in mean.index if head[0] < first)))]
         forced.append("S-inhibition")
     return Circuit(roles, tuple(forced), table, effects)
+
+
+check_classes(globals())

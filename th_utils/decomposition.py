@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .classes import check_classes
 from .inputs import numbers
 from .weights import HeadWeights
 
@@ -78,3 +79,6 @@ def decompose_qk(weights: HeadWeights) -> Decomposition:
     Rotary embeddings are left out (offset 0); see `composition.rotated_queries` for other offsets.
     """
     return Decomposition(*decompose_product(weights.W_Q, weights.W_K.mT))
+
+
+check_classes(globals())

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from . import bridge
+from .classes import check_classes
 from .edits import Edit, _checked_view
 from .models import model_name
 from .weights import HeadWeights, label
@@ -128,3 +129,6 @@ def _edit(i: int, about: dict, tensors: dict[str, torch.Tensor], device: torch.d
 
 def _fingerprint(model) -> float:
     return bridge.unembedding(model)[0].double().norm().item()
+
+
+check_classes(globals())

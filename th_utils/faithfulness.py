@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from . import bridge
+from .classes import check_classes
 from .inputs import numbers
 from .runs import Run, run
 from .tasks import Prompts
@@ -77,3 +78,6 @@ def random_like(weights: HeadWeights, heads: Sequence[Head], seed: int = 0) -> l
         for layer in sorted(set(layers))
         for head in sorted(rng.choice(weights.n_heads, layers.count(layer), replace=False))
     ]
+
+
+check_classes(globals())

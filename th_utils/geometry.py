@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 
 from . import bridge
+from .classes import check_classes
 from .inputs import numbers, real, whole
 from .outputs import spots
 from .runs import Run
@@ -50,7 +51,7 @@ def position_codes(
     if base.keys[layer].shape[1] == 0:
         raise ValueError(f"base has no keys of the reader's layer {layer}: see run(caches=)")
     scale = bridge.norm_scale(model, resid, bridge.attention_input(model, layer, resid))
-    asked = bridge.centred(model, directions) @ bridge.head_matrix(model, layer, "W_Q")[head]
+    asked = bridge.centred(model, directions) @ bridge.head_matrix(model, layer, "W_Q")[head].to(directions)
     angles = bridge.rotary(model, resid, base.end[:, None])
     batch = torch.arange(len(base), device=resid.device)[:, None]
     keys = base.keys[layer][batch, positions, head // bridge.kv_groups(model)]
@@ -127,3 +128,6 @@ def information(labels, predicted) -> float:
     if not one.size or one.shape != other.shape:
         raise ValueError(f"labels and predicted are of inconsistent length or empty: {one.shape} and {other.shape}")
     return float(mutual_info_score(one, other) / np.log(2))
+
+
+check_classes(globals())

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from . import bridge
 from .blocks import Batch, Hook
+from .classes import check_classes
 from .outputs import last
 from .runs import Run, run
 from .tasks import Prompts
@@ -63,3 +64,6 @@ def run_loss(model, result: Run) -> Float[Tensor, " batch"]:
 def _row(hook: Hook, i: int) -> tuple[str, Callable]:
     name, function = hook
     return name, lambda value, _: function(value, Batch(slice(i, i + 1)))
+
+
+check_classes(globals())

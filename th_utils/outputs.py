@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import bridge
+from .classes import check_classes
 from .inputs import fit, indices, whole
 from .runs import Run, rows
 from .tasks import Prompts
@@ -22,8 +23,8 @@ def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Flo
         return bridge.unembed(model, final)
     W_U, b_U = bridge.unembedding(model)
     ids = indices("ids", ids, W_U.shape[1], batch=len(result), k=None).to(W_U.device)
-    out = torch.einsum("bd,dbk->bk", final, W_U[:, ids])
-    return out if b_U is None else out + b_U[ids]
+    out = torch.einsum("bd,dbk->bk", final.to(W_U.device), W_U[:, ids])
+    return (out if b_U is None else out + b_U[ids]).to(final.device)
 
 
 def last(model, result: Run, resid: Tensor) -> Tensor:
@@ -67,3 +68,6 @@ def answer_loss(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]
     """−log p(answer) over the full vocabulary, in nats, per prompt."""
     answer = _answers(result, prompts)
     return -logits(model, result).log_softmax(-1).gather(1, answer[:, None])[:, 0]
+
+
+check_classes(globals())

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from . import bridge
 from .channels import Channel
+from .classes import check_classes
 from .figure import COLOURS, View, finish, new
 from .geometry import position_codes
 from .inputs import fit, fit_model, numbers
@@ -70,11 +71,11 @@ def reading(model, weights: HeadWeights, base: Run, prompts: Prompts, target: Ch
     beta = torch.zeros_like(b)
     if bias is not None:
         angles = bridge.rotary(model, resid, base.end[:, None])
-        turned = bridge.rotate(bias[index].expand(len(base), 1, 1, -1), angles)[:, 0, 0]
+        turned = bridge.rotate(bias[index].to(device).expand(len(base), 1, 1, -1), angles)[:, 0, 0]
         beta = torch.einsum("bk,bsk->bs", turned, base.keys[layer][:, :, kv]) / bridge.attention_scale(model)
     W_U, _ = bridge.unembedding(model)
     final = bridge.norm_scale(model, end, bridge.final_norm(model, end))
-    towards = (W_U[:, prompts.answer.to(device)] - W_U[:, prompts.distractor.to(device)]).T
+    towards = (W_U[:, prompts.answer.to(W_U.device)] - W_U[:, prompts.distractor.to(W_U.device)]).T.to(device)
     written = torch.einsum("bsk,kd->bsd", base.values[layer][:, :, kv], weights.W_O[layer, index])
     pull = torch.einsum("bsd,bd->bs", written, bridge.centred(model, towards)) / final[:, None]
     return {
@@ -218,3 +219,6 @@ def _picture(data: dict, parts: dict, natural: Tensor, reach: Tensor):
     lower.legend(fontsize=8, title="whole model", title_fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0),
                  frameon=False)  # fmt: skip
     return figure
+
+
+check_classes(globals())

@@ -15,6 +15,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from .channels import Channel
+from .classes import check_classes
 from .inputs import indices, numbers, real, whole
 from .outputs import logits, spots
 from .runs import Run, rerun_last
@@ -123,3 +124,6 @@ def best_settings(
             better = score > top
             top, best = torch.where(better, score, top), torch.where(better[:, None], trial, best)
     return best
+
+
+check_classes(globals())

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import bridge
+from .classes import check_classes
 
 
 @dataclass(frozen=True)
@@ -116,16 +117,19 @@ def label(part: tuple[int, ...]) -> str:
 def head_weights(model) -> HeadWeights:
     """Copy the attention weights out of a `TransformerBridge` (see `HeadWeights` for shapes and conventions)."""
     n_layers, n_heads = bridge.heads_shape(model)
-    groups = bridge.kv_groups(model)
+    groups, device = bridge.kv_groups(model), bridge.device_of(model)
     stacked = {}
     for name in bridge.MATRICES:
-        layers = torch.stack([bridge.head_matrix(model, layer, name) for layer in range(n_layers)])
+        layers = torch.stack([bridge.head_matrix(model, layer, name).to(device) for layer in range(n_layers)])
         stacked[name] = layers.repeat_interleave(groups, dim=1) if name in ("W_K", "W_V") else layers
     for name in ("b_Q", "b_K", "b_V"):
         rows = [bridge.head_bias(model, layer, name) for layer in range(n_layers)]
         if rows[0] is None:
             stacked[name] = torch.zeros(n_layers, n_heads, model.cfg.d_head).to(stacked["W_Q"])
         else:
-            biases = torch.stack(rows)
+            biases = torch.stack([row.to(device) for row in rows])
             stacked[name] = biases.repeat_interleave(n_heads // biases.shape[1], dim=1)
     return HeadWeights(**stacked)
+
+
+check_classes(globals())

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..classes import check_classes
 from ..inputs import whole
 from .prompts import Prompts, encode, single_token_words, word_id
 
@@ -199,3 +200,6 @@ def _build(tokenizer, table: pd.DataFrame, prepend_bos: bool) -> Prompts:
             for row in table.itertuples()]  # fmt: skip
     answer, distractor = torch.tensor(said).T
     return Prompts(tokens, answer.contiguous(), distractor.contiguous(), positions, text, table)
+
+
+check_classes(globals())

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from ..classes import check_classes
 from .prompts import Prompts, encode
 
 
@@ -158,3 +159,6 @@ def passages(model, names: Sequence[str] | None = None, prepend_bos: bool = True
 def plain(text: str) -> str:
     """The text without the line breaks and indents of this file; empty lines separate paragraphs."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+
+
+check_classes(globals())

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..classes import check_classes
 from ..inputs import whole
 from .prompts import Prompts, encode
 
@@ -230,3 +231,6 @@ def _last_token(tokenizer, text: str, word: str, start: int, tokens: torch.Tenso
     if tokens[prepend_bos : position + 1].tolist() != ids:
         raise ValueError(f"{word!r} does not end at the end of a token in {text!r}: leave this subject out")
     return position
+
+
+check_classes(globals())

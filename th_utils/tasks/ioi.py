@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..classes import check_classes
 from ..inputs import whole
 from .prompts import Prompts, encode, single_token_words, word_id
 
@@ -149,3 +150,6 @@ def corrupt(model, prompts: Prompts, kind: Literal["ABC", "S2->IO", "S2->random"
             tokens[i, prompts.positions[position][i]] = word_id(model.tokenizer, name)
         text.append(_text(row, io, s1, s2))
     return Prompts(tokens, prompts.answer, prompts.distractor, prompts.positions, tuple(text), prompts.table)
+
+
+check_classes(globals())

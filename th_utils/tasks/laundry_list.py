@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..classes import check_classes
 from ..inputs import whole
 from .ioi import NAMES
 from .prompts import Prompts, encode, single_token_words, word_id
@@ -260,3 +261,6 @@ def _build(tokenizer, table: pd.DataFrame, prepend_bos: bool) -> Prompts:
         positions |= {f"ticked {i}": last[batch, ticked[:, i]] for i in range(ticked.shape[1])}
     rival = torch.tensor(table["rival"].to_numpy())
     return Prompts(tokens, ids[batch, index], ids[batch, rival], positions | {"END": end}, text, table)
+
+
+check_classes(globals())

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..classes import check_classes
 from ..inputs import chosen_rows, indices
 
 
@@ -137,3 +138,6 @@ def token_strings(model, tokens: Tensor) -> list[str]:
     """The tokens of one prompt as text; the beginning-of-sequence token as "BOS"."""
     bos = model.tokenizer.bos_token_id
     return ["BOS" if i == 0 and int(t) == bos else model.tokenizer.decode([int(t)]) for i, t in enumerate(tokens)]
+
+
+check_classes(globals())
