@@ -6,6 +6,7 @@ what has no match in the cache, so book and tests share one run; Sphinx only rea
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -131,6 +132,7 @@ def run_folder(model: str) -> Path:
     for path in (ROOT / "notebooks").iterdir():
         if path.suffix != ".ipynb" and not path.name.startswith("."):
             (folder / path.name).symlink_to(path)
+    (folder / "conftest.py").symlink_to(ROOT / "tools" / "peak.py")
     return folder
 
 
@@ -322,7 +324,7 @@ def test() -> None:
         with stage("book"):
             build_book(model_name())
         with stage("rendered pages"):
-            check("book", ["tests/book", "-q", "-rs"])
+            check("book", ["tests/book", "-q", "-rs", "-n", str(jobs()), "--dist=worksteal"])
     print(count_tests())
 
 
@@ -390,6 +392,10 @@ def main(arguments: list[str]) -> int:
         return "interrupted; run the same command again to go on"
     for name, seconds in TIMES:
         print(f"    {seconds:7.1f} s  {name}")
+    if TIMES:
+        REPORTS.mkdir(parents=True, exist_ok=True)
+        times = {"target": arguments[0], "stages": dict(TIMES), "failures": FAILURES}
+        (REPORTS / f"{arguments[0]}.json").write_text(json.dumps(times, indent=1), encoding="utf8")
     for failure in FAILURES:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if FAILURES else 0
