@@ -19,6 +19,7 @@ from torch import Tensor
 from . import bridge
 from .channels import Channel, check_channel
 from .inputs import numbers, real
+from .interrupts import uninterrupted
 from .weights import HeadWeights, label
 
 
@@ -100,11 +101,13 @@ def scale_reading(
     )
 
 
+@uninterrupted
 @contextmanager
-@torch.no_grad()
 def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     """Apply edits inside a `with` block; afterwards, and after any exception, every weight is what it was, bit for bit.
 
+    An interrupt (Ctrl-C, Jupyter's stop button) ends the block; one that arrives while weights are being written waits
+    until they are.
     Raises `ValueError`, before anything is changed, for an edit that does not fit the model, and for W_K or W_V of a
     grouped-query model, where one matrix serves several query heads.
     """
@@ -119,15 +122,16 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     changed = [view for view in (*views, *biases) if view is not None]
     saved = [view.clone() for view in changed]
     try:
-        for edit, view, bias in zip(flat, views, biases, strict=True):
-            view += (edit.left @ edit.right.to(edit.left)).to(view)
-            if bias is not None:
-                bias += edit.bias.to(bias)
-            elif edit.bias is not None:
-                # A new parameter: Llama has no b_O to add to.
-                linear, old = linears[edit.head[0]], linears[edit.head[0]].bias
-                added = edit.bias.to(view)
-                linear.bias = torch.nn.Parameter(added if old is None else old + added, requires_grad=False)
+        with torch.no_grad():
+            for edit, view, bias in zip(flat, views, biases, strict=True):
+                view += (edit.left @ edit.right.to(edit.left)).to(view)
+                if bias is not None:
+                    bias += edit.bias.to(bias)
+                elif edit.bias is not None:
+                    # A new parameter: Llama has no b_O to add to.
+                    linear, old = linears[edit.head[0]], linears[edit.head[0]].bias
+                    added = edit.bias.to(view)
+                    linear.bias = torch.nn.Parameter(added if old is None else old + added, requires_grad=False)
         yield
     finally:
         for view, original in zip(changed, saved, strict=True):
