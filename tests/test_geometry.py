@@ -117,6 +117,14 @@ def test_codes_are_the_slopes_of_the_scores(model, weights, prompts, clean, read
     torch.testing.assert_close(measured, apart(codes.movedim(-1, 0)), rtol=2e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["tiny-gpt2", "tiny-neox", "tiny-llama"])
+def test_codes_of_a_model_that_is_not_folded_are_refused(name, refuses):
+    raw = th.load_model(name, fold=False)
+    made = th.tasks.ioi.generate(raw, 3)
+    with refuses("gain of its own.*fold=True"):
+        th.position_codes(raw, th.run(raw, made, "all"), (2, 1), torch.eye(32)[:2], made.end[:, None])
+
+
 def test_positions_need_one_row_per_prompt(model, clean, reader, weights):
     with pytest.raises(ValueError, match="batch"):
         th.position_codes(model, clean, reader, torch.eye(weights.d_model)[:1], torch.zeros(3, 2, dtype=torch.long))

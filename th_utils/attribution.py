@@ -50,15 +50,9 @@ def direct_logit_attribution(model, weights: HeadWeights, result: Run, prompts: 
     W_U, b_U = bridge.unembedding(model)
     answer, distractor = prompts.answer.to(W_U.device), prompts.distractor.to(W_U.device)
     resid, z = result.at(result.resid), result.at(result.z)
-    direction = (W_U[:, answer] - W_U[:, distractor]).T.to(resid)
-    if bridge.centres(model):
-        direction = direction - direction.mean(-1, keepdim=True)
+    direction = bridge.centred(model, (W_U[:, answer] - W_U[:, distractor]).T.to(resid))
     # The model's own final norm gives the scale: with folded weights it divides by one number per prompt.
-    normalised = bridge.final_norm(model, resid[-1])
-    centred = resid[-1] - resid[-1].mean(-1, keepdim=True) if bridge.centres(model) else resid[-1]
-    scale = centred.norm(dim=-1) / normalised.norm(dim=-1)
-    if not torch.allclose(normalised, centred / scale[:, None], rtol=1e-3, atol=1e-3):
-        raise ValueError("the final norm has a gain of its own: load the model with fold=True, which folds it into W_U")
+    scale = bridge.norm_scale(model, resid[-1], bridge.final_norm(model, resid[-1]))
     direction = direction / scale[:, None]
     heads = torch.einsum("lbhk,lhkd,bd->lhb", z, weights.W_O, direction)
     biases = [bridge.output_bias(model, layer) for layer in range(weights.n_layers)]

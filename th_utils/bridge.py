@@ -166,8 +166,16 @@ def centred(model, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_mode
 
 
 def norm_scale(model, resid: Float[Tensor, "... d_model"], normalised: Float[Tensor, "... d_model"]) -> Tensor:
-    """The number that a normalisation without a gain (folded weights) has divided each `resid` by, [...]."""
-    return centred(model, resid).norm(dim=-1) / normalised.norm(dim=-1)
+    """The number that a normalisation without a gain (folded weights) has divided each `resid` by, [...].
+
+    Raises `ValueError` for one with a gain.
+    """
+    seen = centred(model, resid)
+    scale = seen.norm(dim=-1) / normalised.norm(dim=-1)
+    if not torch.allclose(normalised, seen / scale[..., None], rtol=1e-3, atol=1e-3):
+        raise ValueError("a norm of this model has a gain of its own: load it with fold=True, which folds gains into "
+                         "the weights")  # fmt: skip
+    return scale
 
 
 def unembedding(model) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"] | None]:

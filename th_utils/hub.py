@@ -81,11 +81,16 @@ def check_folder(folder: Path) -> Path:
     return folder
 
 
-def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def read_folder(
+    folder: Path, device_map: str | dict[str, str | int] | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The float32 model and the tokenizer in `folder`; weights are memory-mapped, the file is never written.
+
+    With a `device_map` accelerate puts each part where the map says; parts on "disk" are read from `folder` when used.
 
     Raises:
         ModelNotFound: something in it is damaged, or the weights are not complete.
+        ValueError: the model cannot be split so.
     """
     import torch
     from safetensors import SafetensorError
@@ -96,10 +101,16 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
         with quiet_transformers():
             model, info = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager",
-                output_loading_info=True, **how,
+                output_loading_info=True, device_map=device_map, **how,
             )  # fmt: skip
             tokenizer = AutoTokenizer.from_pretrained(folder, **how)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
+        if device_map is not None:
+            raise ValueError(
+                f"the model in {folder} could not be split with device_map={device_map!r} "
+                f"({type(error).__name__}: {first_line(error)}). Name every part as the model does and devices that "
+                f"this machine has; or leave device_map out"
+            ) from error
         raise ModelNotFound(
             f"the model in {folder} could not be read ({type(error).__name__}: {first_line(error)}). If "
             f"th_utils or the hub library put it there, delete that folder and try again; else save it anew "

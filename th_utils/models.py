@@ -29,7 +29,11 @@ SUPPORTED_TRANSFORMER_LENS = ">=4.3,<5"
 
 
 def load_model(
-    name: str | Path | None = None, device: str | torch.device | None = None, *, fold: bool = True
+    name: str | Path | None = None,
+    device: str | torch.device | None = None,
+    *,
+    fold: bool = True,
+    device_map: str | dict[str, str | int] | None = None,
 ) -> TransformerBridge:
     """Load a model, ready to hook: float32, evaluation mode, parameters without gradients.
 
@@ -44,14 +48,21 @@ def load_model(
             variable `TH_MODEL`, else what `setup` was told, else the default model.
         device: None means the CPU, also on a machine with a GPU; "cuda" and other torch devices are honoured.
         fold: whether to fold and centre, as above.
+        device_map: for a model that is too large for one device, where its parts go: "auto", or a place for each
+            part as accelerate takes it, `{"model.embed_tokens": 0, "model.layers.0": 0, ..., "lm_head": 1}`. Places
+            are GPUs, or "cpu" and "disk"; not both kinds. Parts on disk are read again whenever they are used:
+            weights of such layers cannot be edited. Needs `fold=False` where parts are on the CPU or disk, because
+            folding rewrites all of them.
 
     Raises:
-        ValueError: an unknown name, or a device that cannot be used here.
+        ValueError: an unknown name, a device that cannot be used here, or a device_map that cannot.
         ModelNotFound: the files could not be fetched, or the directory does not hold a usable model.
         RuntimeError: an unsupported TransformerLens.
     """
     check_versions()
     card = find_card(name)
+    if device_map is not None and (device is not None or card.kind == "tiny"):
+        raise ValueError(f"device_map is for models in files and without device: got {card.name}, device={device!r}")
     device = _check_device(device)
 
     from transformer_lens.model_bridge import TransformerBridge
@@ -62,12 +73,16 @@ def load_model(
         hf_model, tokenizer, folder = build(card)
     else:
         folder = model_folder(card)
-        hf_model, tokenizer = read_folder(folder)
-    hf_model = hf_model.to(device).eval()
+        hf_model, tokenizer = read_folder(folder, device_map)
+    split = getattr(hf_model, "hf_device_map", {})  # none where all of it went to one device
+    if fold and {"cpu", "disk"} & set(split.values()):
+        raise ValueError("fold=True rewrites all weights, and device_map keeps some on the CPU or disk: use fold=False")
+    hf_model = (hf_model.to(device) if device_map is None else hf_model).eval()
+    device = None if split else next(hf_model.parameters()).device
     folded = fold and _fold_llama(hf_model)
     with quiet_transformers():
         bridge = TransformerBridge.boot_transformers(
-            str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
+            str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=device and str(device)
         )
     if folded:  # nothing is left to process; the call brings the bridge to the state that processing leaves
         bridge.enable_compatibility_mode(
@@ -177,7 +192,8 @@ def _fold_llama(model: PreTrainedModel) -> bool:
             attention, mlp = block.self_attn, block.mlp
             _fold_gain(block.input_layernorm, attention.q_proj, attention.k_proj, attention.v_proj)
             _fold_gain(block.post_attention_layernorm, mlp.gate_proj, mlp.up_proj)
-        unembedding = model.lm_head.weight * model.model.norm.weight  # a new tensor, no longer the embedding's
+        gain = model.model.norm.weight.to(model.lm_head.weight.device)
+        unembedding = model.lm_head.weight * gain  # a new tensor, no longer the embedding's
         unembedding -= unembedding.mean(0)  # centred over the vocabulary: one constant off all logits
         model.lm_head.weight = Parameter(unembedding, requires_grad=False)
         model.model.norm.weight.fill_(1.0)
