@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from .classes import check_classes
 from .inputs import real
 from .models import is_default
 from .stats import array
@@ -73,3 +74,6 @@ def exercise(name: str, answer, expected, tolerance: float = 1e-3, hint: str = "
     if not ok:
         raise ClaimFailed(f"{name}: not yet, got {answer!r}. {hint}".strip())
     print(f"✓ {name}")
+
+
+check_classes(globals())

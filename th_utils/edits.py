@@ -18,6 +18,7 @@ from torch import Tensor
 
 from . import bridge
 from .channels import Channel, check_channel
+from .classes import check_classes
 from .inputs import numbers, real
 from .interrupts import uninterrupted
 from .weights import HeadWeights, label
@@ -108,8 +109,8 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
 
     An interrupt (Ctrl-C, Jupyter's stop button) ends the block; one that arrives while weights are being written waits
     until they are.
-    Raises `ValueError`, before anything is changed, for an edit that does not fit the model, and for W_K or W_V of a
-    grouped-query model, where one matrix serves several query heads.
+    Raises `ValueError`, before anything is changed, for an edit that does not fit the model, for a layer that is kept
+    on disk, and for W_K or W_V of a grouped-query model, where one matrix serves several query heads.
     """
     flat = [e for group in edits for e in (group if isinstance(group, Sequence) else [group])]
     if not all(isinstance(edit, Edit) for edit in flat):
@@ -159,6 +160,9 @@ def _checked_view(model, edit: Edit) -> Tensor:
             f"edit {edit.name!r} changes {edit.matrix}, which {bridge.kv_groups(model)} query heads share in this "
             "model: edit W_Q or W_O instead"
         )
+    if bridge.offloaded(model, edit.head[0]):
+        raise ValueError(f"edit {edit.name!r} changes layer {edit.head[0]}, which is kept on disk: put it elsewhere in "
+                         "the device_map, or use hooks (Channel.scale)")  # fmt: skip
     view = bridge.head_matrix(model, edit.head[0], edit.matrix)[edit.head[1]]
     rows, cols = view.shape
     rank = edit.right.shape[:1]
@@ -175,3 +179,6 @@ def _checked_view(model, edit: Edit) -> Tensor:
             raise ValueError(f"edit {edit.name!r}: {name} holds NaN or infinite numbers")
     _bias_view(model, edit)
     return view
+
+
+check_classes(globals())

@@ -16,6 +16,7 @@ for _switch in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when the hu
     os.environ.setdefault(_switch, "1")
 
 from th_utils.cards import DEFAULT, MODELS, ModelCard, find_card, pick_card  # noqa: E402
+from th_utils.classes import check_classes  # noqa: E402
 from th_utils.fetch import wheel_model  # noqa: E402
 from th_utils.hub import ModelNotFound, hub_model, quiet_transformers, read_folder  # noqa: E402
 
@@ -233,6 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     return 0
 
+
+check_classes(globals())
 
 if __name__ == "__main__":
     raise SystemExit(main())
