@@ -24,6 +24,7 @@ from .weights import HeadWeights, check_component
 
 Mode = Literal["Q", "K", "V"]
 MODES = ("Q", "K", "V")
+ROWS = 4096  # directions multiplied at once
 
 
 def reader_factors(weights: HeadWeights, mode: Mode) -> Float[Tensor, "layers heads d_model d_head"]:
@@ -45,9 +46,19 @@ def reader_factors(weights: HeadWeights, mode: Mode) -> Float[Tensor, "layers he
 def _norms(vectors: Tensor, factors: Tensor) -> Tensor:
     """‖v M‖ / ‖M‖_F for rows v `[n, d]` and factors `[heads, d, k]`, as `[n, heads]`, by one matrix product."""
     heads, d_model, d_head = factors.shape
-    product = vectors @ factors.permute(1, 0, 2).reshape(d_model, heads * d_head)
+    columns = factors.permute(1, 0, 2).reshape(d_model, heads * d_head)
+    # In parts that stay in the processor's cache until their norms are taken.
+    norms = [torch.linalg.vector_norm((part @ columns).view(-1, heads, d_head), dim=-1) for part in vectors.split(ROWS)]
     scale = factors.square().sum((-1, -2)).sqrt().clamp_min(torch.finfo(factors.dtype).tiny)
-    return torch.linalg.vector_norm(product.view(-1, heads, d_head), dim=-1) / scale
+    return torch.cat(norms) / scale
+
+
+def _by_layer(readers: list[tuple[int, int]]) -> list[tuple[int, list[int]]]:
+    """(layer, numbers of its readers) of every layer that has readers and writers before it."""
+    return [
+        (layer, [i for i, (other, _) in enumerate(readers) if other == layer])
+        for layer in sorted({layer for layer, _ in readers} - {0})
+    ]
 
 
 def component_scores(
@@ -65,12 +76,9 @@ def component_scores(
     readers = weights.heads if readers is None else [weights.check_head(r) for r in readers]
     layers, heads, components, d_model = ov.write.shape
     scores = ov.write.new_full((layers, heads, components, len(readers)), float("nan"))
-    for layer in sorted({layer for layer, _ in readers}):
-        columns = [i for i, (reader_layer, _) in enumerate(readers) if reader_layer == layer]
-        if layer:
-            chosen = factors[layer, [readers[i][1] for i in columns]]
-            block = _norms(ov.write[:layer].reshape(-1, d_model), chosen)
-            scores[:layer, ..., columns] = block.view(layer, heads, components, -1)
+    for layer, columns in _by_layer(readers):
+        block = _norms(ov.write[:layer].reshape(-1, d_model), factors[layer, [readers[i][1] for i in columns]])
+        scores[:layer, ..., columns] = block.view(layer, heads, components, -1)
     return scores
 
 
@@ -89,11 +97,10 @@ def head_scores(
     rows = torch.linalg.qr(weights.W_V, mode="r").R @ weights.W_O
     total = torch.linalg.matrix_norm(rows).clamp_min(torch.finfo(rows.dtype).tiny)
     scores = rows.new_full((weights.n_layers, weights.n_heads, len(readers)), float("nan"))
-    for column, (layer, head) in enumerate(readers):
-        if layer:
-            writers = rows[:layer].reshape(-1, weights.d_model)
-            block = _norms(writers, factors[layer, head][None]).view(layer, weights.n_heads, -1)
-            scores[:layer, :, column] = torch.linalg.vector_norm(block, dim=-1) / total[:layer]
+    for layer, columns in _by_layer(readers):
+        block = _norms(rows[:layer].reshape(-1, weights.d_model), factors[layer, [readers[i][1] for i in columns]])
+        energy = torch.linalg.vector_norm(block.view(layer, weights.n_heads, -1, len(columns)), dim=2)
+        scores[:layer, :, columns] = energy / total[:layer, :, None]
     return scores
 
 

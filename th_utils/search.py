@@ -21,6 +21,7 @@ from torch import Tensor
 
 from . import bridge
 from .blocks import Hook
+from .classes import check_classes
 from .edits import Edit, scale_head, scale_query
 from .inputs import numbers, real, whole
 from .outputs import answer_loss, last
@@ -100,13 +101,18 @@ def divergence(model, base: Run, edited: Run) -> Tensor:
     """
     if not base.positions == edited.positions == "all" or not torch.equal(base.tokens, edited.tokens):
         raise ValueError("base and edited must be runs of the same tokens with positions='all'")
-    told = torch.arange(base.tokens.shape[1], device=base.end.device) <= base.end[:, None]
+    return _divergence(_log_probabilities(model, base), _log_probabilities(model, edited))
 
-    def log_probabilities(result: Run) -> Tensor:
-        return bridge.unembed(model, bridge.final_norm(model, last(model, result, result.resid)[told])).log_softmax(-1)
 
-    before, after = log_probabilities(base), log_probabilities(edited)
-    return (before.exp() * (before - after)).sum(-1).mean()
+def _log_probabilities(model, result: Run) -> Float[Tensor, "tokens vocab"]:
+    """Of the next token, at every token that is not padding."""
+    told = torch.arange(result.tokens.shape[1], device=result.end.device) <= result.end[:, None]
+    final = bridge.final_norm(model, last(model, result, result.resid)[told])
+    return bridge.unembed(model, final).log_softmax(-1)
+
+
+def _divergence(before: Tensor, after: Tensor) -> Tensor:
+    return torch.einsum("nv,nv->n", before.exp(), before - after).mean()
 
 
 @torch.enable_grad()  # the notebooks switch gradients off
@@ -151,6 +157,8 @@ def fit_scales(
     if allowed.shape != start.shape:
         raise ValueError(f"allowed must have the shape of start, {tuple(start.shape)}, got {tuple(allowed.shape)}")
     generator = torch.Generator().manual_seed(seed)
+    every = texts == len(english)
+    unedited = _log_probabilities(model, english).detach() if every else None  # the same at every step
     change = (start - 1).clone().requires_grad_(True)
     optimiser = torch.optim.Adam([change], lr=rate)
     history = []
@@ -163,8 +171,11 @@ def fit_scales(
             result = rerun_last(model, rows(base, index), hooks(factors))
             losses.append(answer_loss(model, result, prompts.select(index)).mean())
         task = torch.stack(losses).mean()
-        text = rows(english, torch.randperm(len(english), generator=generator)[:texts])
-        side = divergence(model, text, rerun(model, text, hooks(factors), batch_size=texts))
+        drawn = torch.randperm(len(english), generator=generator)[:texts]
+        text = english if every else rows(english, drawn)
+        after = rerun(model, text, hooks(factors), batch_size=texts)
+        before = _log_probabilities(model, text).detach() if unedited is None else unedited
+        side = _divergence(before, _log_probabilities(model, after))
         total = task + price * side + sparsity * (change * allowed).abs().sum()
         if not torch.isfinite(total):
             raise ValueError(f"the loss became {float(total.detach())} after {len(history)} steps: lower the rate")
@@ -174,3 +185,6 @@ def fit_scales(
         optimiser.step()
     factors = torch.where(allowed, 1 + change.detach(), torch.ones_like(start))
     return Fit(factors, pd.DataFrame(history, columns=["task loss", "divergence"]))
+
+
+check_classes(globals())
