@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[1]
-REPORT = ROOT / "_build" / "reports" / "unit.xml"
+REPORTS = [ROOT / "_build" / "reports" / f"{name}.xml" for name in ("unit", "any_order")]  # made before the pages are
 
 
 def sentences(path: Path) -> tuple[str, list[str]]:
@@ -24,10 +24,11 @@ def sentences(path: Path) -> tuple[str, list[str]]:
     return about, names
 
 
-def results(report: Path = REPORT) -> dict[tuple[str, str], Counter]:
-    """(file, test) -> how many of its cases ended in which way, by the report of the last run."""
+def results(reports: list[Path] = REPORTS) -> dict[tuple[str, str], Counter]:
+    """(file, test) -> how many of its cases ended in which way, by the reports of the last run."""
     found = defaultdict(Counter)
-    for case in ElementTree.parse(report).iter("testcase") if report.is_file() else ():
+    present = [ElementTree.parse(report) for report in reports if report.is_file()]
+    for case in (case for report in present for case in report.iter("testcase")):
         module, name = case.get("classname", "").rsplit(".", 1)[-1], case.get("name", "").split("[")[0]
         ended = {"failure": "failed", "error": "failed", "skipped": "skipped"}
         found[module, name][next((ended[child.tag] for child in case if child.tag in ended), "passed")] += 1
@@ -52,14 +53,15 @@ class Tried(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         ended, made = results(), []
-        self.env.note_dependency(str(REPORT))
+        for report in REPORTS:
+            self.env.note_dependency(str(report))
         for name in self.arguments[0].split():
             path = ROOT / "tests" / f"{name}.py"
             self.env.note_dependency(str(path))
             about, tests = sentences(path)
             rows = []
             for test in tests:
-                cases = ended.get((name, test), Counter())
+                cases = ended.get((path.stem, test), Counter())
                 text = test.removeprefix("test_").replace("_", " ")
                 last = ", ".join(f"{count} {how}" for how, count in sorted(cases.items())) or "not run here"
                 last = last if len(cases) > 1 else last.lstrip("0123456789 ")

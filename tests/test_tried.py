@@ -26,10 +26,10 @@ def test_every_file_of_the_page_is_there_and_tests_something():
 
 def test_cases_are_counted_by_how_they_ended(tmp_path):
     (tmp_path / "unit.xml").write_text(REPORT, encoding="utf8")
-    found = tried.results(tmp_path / "unit.xml")
+    found = tried.results([tmp_path / "unit.xml"])
     assert found["test_a", "test_one"] == {"passed": 1, "failed": 1}
     assert found["test_a", "test_two"] == {"skipped": 1} and found["test_b", "test_one"] == {"passed": 1}
 
 
 def test_without_a_report_there_are_no_results(tmp_path):
-    assert not tried.results(tmp_path / "unit.xml")
+    assert not tried.results([tmp_path / "unit.xml"])

@@ -89,6 +89,12 @@ def notebooks() -> list[Path]:
     return sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+def sources(model: str) -> dict[str, nbformat.NotebookNode]:
+    """Every notebook as it is executed on a model, by file name."""
+    found = {path.name: nbformat.read(path, as_version=4) for path in notebooks()}
+    return {name: student.with_failing_stubs(one) for name, one in found.items()} if model == STUB_MODEL else found
+
+
 def cache_key(model: str) -> str:
     """Hash of everything outside a notebook that its outputs depend on."""
     digest = hashlib.sha256(f"{model} python{sys.version_info[0]}.{sys.version_info[1]}".encode())
@@ -143,17 +149,15 @@ def execute(model: str) -> None:
     if not notebooks():
         raise Failed("no notebooks/*.ipynb")
     cache = open_cache(model)
-    sources = {path.name: nbformat.read(path, as_version=4) for path in notebooks()}
-    if model == STUB_MODEL:
-        sources = {name: student.with_failing_stubs(notebook) for name, notebook in sources.items()}
-    pending = [name for name, notebook in sources.items() if not is_cached(cache, notebook)]
-    print(f"    {len(sources) - len(pending)} of {len(sources)} notebooks are in the cache", flush=True)
+    chapters = sources(model)
+    pending = [name for name, notebook in chapters.items() if not is_cached(cache, notebook)]
+    print(f"    {len(chapters) - len(pending)} of {len(chapters)} notebooks are in the cache", flush=True)
     if not pending:
         return
     fetch(model)
     folder = run_folder(model)
     for name in pending:
-        nbformat.write(sources[name], folder / name)
+        nbformat.write(chapters[name], folder / name)
     report = REPORTS / f"notebooks-{folder.parent.name}.xml"
     options = [
         "--nbmake",
@@ -172,19 +176,19 @@ def execute(model: str) -> None:
     passed = pytest(options + [str(folder / name) for name in pending], report, run_environment(model))
     for case in ElementTree.parse(report).iter("testcase") if report.is_file() else ():
         name = Path(case.get("name", "")).name
-        if name not in pending or len(case):  # a child element is a failure, an error or a skip
+        if name not in pending or {child.tag for child in case} & {"failure", "error", "skipped"}:
             continue
         executed = nbformat.read(folder / name, as_version=4)
         # Outputs go into the source as it was read: nbmake adds timing to cell metadata, which is hashed.
-        for cell, result in zip(sources[name].cells, executed.cells, strict=True):
+        for cell, result in zip(chapters[name].cells, executed.cells, strict=True):
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = result.outputs, result.execution_count
-        sources[name].metadata |= {
+        chapters[name].metadata |= {
             key: value for key, value in executed.metadata.items() if key in ("widgets", "language_info")
         }
         seconds = float(case.get("time", "nan"))
         cache.cache_notebook_bundle(
-            CacheBundleIn(sources[name], str(ROOT / "notebooks" / name), data={"execution_seconds": seconds}),
+            CacheBundleIn(chapters[name], str(ROOT / "notebooks" / name), data={"execution_seconds": seconds}),
             check_validity=False,
             overwrite=True,
         )
@@ -315,11 +319,15 @@ def test() -> None:
     with stage("model"):
         fetch(model_name())
     with stage("unit tests"):
-        check("unit", ["tests", "--ignore=tests/book", "-q", "-n", str(jobs()), "--dist=worksteal"])
+        elsewhere = ["--ignore=tests/book", "--ignore=tests/notebooks"]
+        check("unit", ["tests", *elsewhere, "-q", "-n", str(jobs()), "--dist=worksteal"])
     before = len(FAILURES)
     for model in (model_name(), *TINY_MODELS):
         with stage(f"notebooks on {model}"):
             execute(model)
+    if len(FAILURES) == before:
+        with stage("notebooks in any order"):
+            check("any_order", ["tests/notebooks", "-q", "-n", str(jobs()), "--dist=loadgroup"])
     if len(FAILURES) == before:
         with stage("book"):
             build_book(model_name())
