@@ -263,7 +263,9 @@ def test_a_cell_stopped_at_any_moment_leaves_the_model_unedited(kernel, work):
             manager.interrupt_kernel()
             reply = reply_to(client, message, wait=2)
         assert reply["ename"] == "KeyboardInterrupt", reply
-        found = ask(client, "", user_expressions={"found": "verdict()"})["user_expressions"]["found"]
+        replies = (ask(client, "", user_expressions={"found": "verdict()"}) for _ in range(3))
+        # On a slow machine the last signal may come so late that it stops the question instead.
+        found = next(one["user_expressions"]["found"] for one in replies if one["status"] == "ok")
         assert found["status"] == "ok" and found["data"]["text/plain"].startswith("'as before"), found
         seen += int(found["data"]["text/plain"].split()[2])
     assert seen > 15, "the loop must have been under way"
