@@ -24,7 +24,6 @@ from .weights import HeadWeights, check_component
 
 Mode = Literal["Q", "K", "V"]
 MODES = ("Q", "K", "V")
-ROWS = 4096  # directions multiplied at once
 
 
 def reader_factors(weights: HeadWeights, mode: Mode) -> Float[Tensor, "layers heads d_model d_head"]:
@@ -46,11 +45,9 @@ def reader_factors(weights: HeadWeights, mode: Mode) -> Float[Tensor, "layers he
 def _norms(vectors: Tensor, factors: Tensor) -> Tensor:
     """‖v M‖ / ‖M‖_F for rows v `[n, d]` and factors `[heads, d, k]`, as `[n, heads]`, by one matrix product."""
     heads, d_model, d_head = factors.shape
-    columns = factors.permute(1, 0, 2).reshape(d_model, heads * d_head)
-    # In parts that stay in the processor's cache until their norms are taken.
-    norms = [torch.linalg.vector_norm((part @ columns).view(-1, heads, d_head), dim=-1) for part in vectors.split(ROWS)]
+    product = vectors @ factors.permute(1, 0, 2).reshape(d_model, heads * d_head)
     scale = factors.square().sum((-1, -2)).sqrt().clamp_min(torch.finfo(factors.dtype).tiny)
-    return torch.cat(norms) / scale
+    return torch.linalg.vector_norm(product.view(-1, heads, d_head), dim=-1) / scale
 
 
 def _by_layer(readers: list[tuple[int, int]]) -> list[tuple[int, list[int]]]:
