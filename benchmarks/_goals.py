@@ -69,14 +69,33 @@ def dial_profile(r: dict) -> str:
     parts = r[KERNEL]["of it"]
     shares = ", ".join(f"{one['median'] * 1e3:.0f} ms {name}" for name, one in parts.items())
     return (
-        f"one turn measures and draws: {shares}. Loss and divergence each unembed every token into the whole "
-        "vocabulary, the divergence twice, for the unedited model at every turn again"
+        f"one turn measures and draws: {shares}. The loss is that of several hundred tokens, which all pass through "
+        "the layers from the edit on and are unembedded into the whole vocabulary"
     )
 
 
-def chapter_profile(r: dict) -> str:
-    above = ", ".join(f"{name} {one['peak MB']:.0f} MB" for name, one in r.items() if one["peak MB"] > 1536)
-    return f"above it: {above}; a loaded model alone takes about 1,100 MB, PyTorch and the libraries included"
+def memory_profile(r: dict) -> str:
+    return (
+        f"a loaded model alone takes about 1,100 MB, PyTorch and the libraries included; the rest are runs of some "
+        f"hundred prompts at all positions, which later cells of a chapter look at again. {_above(r, 'peak MB', ' MB')}"
+    )
+
+
+def time_profile(r: dict) -> str:
+    found = r["forward"]
+    return (
+        f"the passes of the model run at {found['ratio']['median']:.0%} of the machine's matrix-product speed "
+        f"({found['GFLOP'] / found['slow']['median']:,.0f} billion operations a second on one thread), two chapters at "
+        f"a time: only fewer prompts would be faster, at the price of wider intervals. {_above(r, 'seconds', ' s')}"
+    )
+
+
+def _above(r: dict, what: str, unit: str) -> str:
+    return "By chapter: " + ", ".join(f"{name[:2]} {one[what]:,.0f}{unit}" for name, one in r["chapters"].items())
+
+
+def from_nothing(r: dict) -> float:
+    return r["stages"][r["executing"]] + r["stages"]["book"]
 
 
 GOALS = [
@@ -99,8 +118,15 @@ GOALS = [
          "layer and scans all modules for hooks"),
     Goal("import of `th_utils` and its maths, beyond PyTorch", "loading", lambda r: r["beyond torch"]["median"], " s",
          most=0.3, why=lambda r: "jaxtyping and the modules of the maths"),
-    Goal("memory of a chapter, the largest", "chapters", lambda r: max(one["peak MB"] for one in r.values()), " MB",
-         most=1536, why=chapter_profile),
+    Goal("the book from nothing: chapters executed, pages built", "book", from_nothing, " s", most=600,
+         why=time_profile),
+    Goal("all that CI does after installing: every test, chapters on four models, pages", "book",
+         lambda r: sum(r["stages"].values()), " s", most=1200,
+         why=lambda r: "of it " + ", ".join(f"{seconds:,.0f} s {name}" for name, seconds in r["stages"].items())),
+    Goal("the book again, nothing changed", "book", lambda r: r["again"], " s", most=30,
+         why=lambda r: "Sphinx reads the pages that are not up to date and starts with all its extensions"),
+    Goal("memory of a chapter, the largest", "book", lambda r: max(one["peak MB"] for one in r["chapters"].values()),
+         " MB", most=1536, why=memory_profile),
 ]  # fmt: skip
 
 

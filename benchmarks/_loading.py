@@ -1,16 +1,14 @@
-"""Imports, loading the default model warm and cold, and the memory that a chapter takes."""
+"""Imports, and loading the default model warm and cold."""
 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import _common as common
@@ -94,24 +92,3 @@ def loading(repeats: int = 5) -> dict:
         name = f"{card.source.split('==')[0].replace('-', '_')}-{card.source.split('==')[1]}-py3-none-any.whl"
         result["cold"] = common.apart("cold", str(wheel), name)
     return result
-
-
-def chapter(name: str) -> dict:
-    """Seconds and peak memory of the kernel that executes a notebook; this process has no other child."""
-    import nbformat
-    from nbclient import NotebookClient
-
-    os.environ["TH_STATIC"] = "1"
-    notebook = nbformat.read(common.ROOT / "notebooks" / name, as_version=4)
-    start = time.perf_counter()
-    where = {"metadata": {"path": str(common.ROOT / "notebooks")}}
-    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where).execute()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return {"seconds": time.perf_counter() - start, "peak MB": peak}
-
-
-def chapters() -> dict:
-    names = sorted(path.name for path in (common.ROOT / "notebooks").glob("*.ipynb"))
-    with ThreadPoolExecutor(2) as pool:  # memory is what counts here
-        found = pool.map(lambda name: common.apart("chapter", name), names)
-        return dict(zip([name.removesuffix(".ipynb") for name in names], found, strict=True))

@@ -105,9 +105,7 @@ def with_kernel(name: str | None = None, lists: int = 56, passages: int = 5, tok
 
     parts = {"channel, 4 prompts": channel_step, f"accuracy on {lists} lists, last token alone": accuracy,
              f"{passages} passages of {length} tokens through the edited layers": english_again,
-             "their loss": lambda: th.run_loss(model, edited),
-             "their divergence from the unedited model": lambda: th.divergence(model, text, edited),
-             "drawing": drawing}  # fmt: skip
+             "their loss": lambda: th.run_loss(model, edited), "drawing": drawing}  # fmt: skip
     times = {name: common.timed(call) for name, call in parts.items()}
     names = list(parts)[1:]
     return {"channel": times.pop("channel, 4 prompts"), "dial": sum(times[n]["median"] for n in names), "of it": times}

@@ -17,6 +17,7 @@ from th_utils.tasks import ioi
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import _book  # noqa: E402
 import _common as common  # noqa: E402
 import _composition as composition  # noqa: E402
 import _goals  # noqa: E402
@@ -55,8 +56,8 @@ def test_every_goal_has_its_number_and_what_stands_in_the_way(results):
     assert results["goals"] == _goals.verdicts(results["parts"])
     assert [one["what"] for one in results["goals"]] == [goal.what for goal in _goals.GOALS]
     for goal, one in zip(_goals.GOALS, results["goals"], strict=True):
-        if goal.part == "chapters" not in results["parts"]:
-            continue  # executes the whole book: on demand
+        if goal.part == "book" not in results["parts"]:
+            continue  # needs a make test before it
         assert one["verdict"] in ("met", "missed"), one
         assert re.search(r"\d", one["measured"]), one
         assert bool(one["why"]) == (one["verdict"] == "missed"), one
@@ -65,7 +66,7 @@ def test_every_goal_has_its_number_and_what_stands_in_the_way(results):
 def test_it_is_known_what_was_measured_where(results):
     assert {"processor", "cores", "system"} <= set(results["machine"])
     assert "torch" in results["versions"]
-    assert set(measure.PARTS) - {"chapters"} <= set(results["parts"]) <= set(measure.PARTS)
+    assert set(measure.PARTS) - {"book"} <= set(results["parts"]) <= set(measure.PARTS)
     for part in results["parts"].values():
         assert {"date", "commit", "load before", "load after", "result"} <= set(part)
 
@@ -77,9 +78,9 @@ def test_goals_are_met_at_their_bound(bound, value, met):
 
 
 def test_a_part_that_was_not_run_is_not_called_met(results):
-    parts = {name: part for name, part in results["parts"].items() if name not in ("patching", "chapters")}
+    parts = {name: part for name, part in results["parts"].items() if name not in ("patching", "book")}
     found = {one["what"]: one["verdict"] for one in _goals.verdicts(parts)}
-    missing = {goal.what for goal in _goals.GOALS if goal.part in ("patching", "chapters")}
+    missing = {goal.what for goal in _goals.GOALS if goal.part in ("patching", "book")}
     assert {what for what, verdict in found.items() if verdict == "not measured"} == missing
 
 
@@ -131,13 +132,53 @@ def test_prompts_are_made_longer_in_front(tiny):
 
 def test_sliders_are_timed_in_all_their_parts():
     found = _sliders.with_kernel("tiny-llama", lists=4, passages=2, tokens=16)
-    assert len(found["of it"]) == 5
+    assert len(found["of it"]) == 4
     assert found["dial"] == pytest.approx(sum(one["median"] for one in found["of it"].values()))
 
 
 def test_the_browser_draws_every_step():
     found = _sliders.in_browser("tiny-llama", steps=20)
     assert found is None or found["95% ms"] >= found["median ms"] > 0
+
+
+def reports(folder, chapters=("00_a", "01_b"), failures=()):
+    """What tools/build.py and tools/peak.py leave behind."""
+    stages = {"unit tests": 3.0, "notebooks on some-model": 20.0, "notebooks on tiny-gpt2": 4.0, "book": 2.0}
+    (folder / "test.json").write_text(json.dumps({"target": "test", "stages": stages, "failures": list(failures)}))
+    cases = "".join(
+        f'<testcase classname="x" name="{folder}/{name}.ipynb" time="{10 + i}"><properties>'
+        f'<property name="peak MB" value="{1000 + i}"/></properties></testcase>' for i, name in enumerate(chapters)
+    )  # fmt: skip
+    (folder / "notebooks-some-model.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    unit = '<testcase classname="tests.test_a" name="test_b" time="0.5"/>'
+    (folder / "unit.xml").write_text(f"<testsuites><testsuite>{unit}</testsuite></testsuites>")
+
+
+def test_times_of_the_book_are_those_of_the_last_make_test(tmp_path):
+    reports(tmp_path)
+    found = _book.last_test(tmp_path, ["00_a", "01_b"])
+    assert found["chapters"] == {"00_a": {"seconds": 10, "peak MB": 1000}, "01_b": {"seconds": 11, "peak MB": 1001}}
+    assert found["model"] == "some-model" and found["tests"] == {"notebooks-some-model": 2, "unit": 1}
+    assert _goals.from_nothing(found) == 22
+
+
+def test_a_make_test_that_failed_or_executed_too_little_is_not_read(tmp_path):
+    with pytest.raises(_book.NotTested, match="no passed make test"):
+        _book.last_test(tmp_path, ["00_a"])
+    reports(tmp_path, chapters=["00_a"])
+    with pytest.raises(_book.NotTested, match="01_b"):
+        _book.last_test(tmp_path, ["00_a", "01_b"])
+    reports(tmp_path, failures=["book: tests failed"])
+    with pytest.raises(_book.NotTested, match="no passed make test"):
+        _book.last_test(tmp_path, ["00_a"])
+
+
+def test_a_pass_needs_the_operations_of_its_weights():
+    """Of a GPT-2 they follow from its sizes."""
+    found, cfg = _book.forward("tiny-gpt2", repeats=1), th.load_model("tiny-gpt2").cfg
+    matrices = 4 * cfg.d_model**2 + 2 * cfg.d_model * cfg.d_mlp
+    wanted = 2 * matrices * cfg.n_layers * found["prompts"] * found["tokens"] / 1e9
+    assert found["GFLOP"] == pytest.approx(wanted, abs=0.06)
 
 
 @pytest.mark.parametrize("over", ["heads", "components", "prompts", "tokens"])
