@@ -8,7 +8,7 @@ RUN = @command -v $(PYTHON) >/dev/null 2>&1 || { echo "error: no '$(PYTHON)' her
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test lint bench student pdf serve clean distclean
+.PHONY: help book test lint audit bench student pdf serve clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -22,6 +22,11 @@ test:  ## the same, and every test: units, notebooks on four models, rendered pa
 
 lint:  ## ruff on the code
 	$(RUN) lint
+
+audit:  ## look the pinned versions up among known vulnerabilities (needs the network)
+	@$(PYTHON) -m venv _build/audit && _build/audit/bin/python -m pip install -q pip-audit==2.10.1
+	@bad=0; for list in hashes/*.txt; do echo "==> $$list"; \
+	_build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$list || bad=1; done; exit $$bad
 
 bench:  ## run the benchmarks
 	$(RUN) bench

@@ -96,10 +96,11 @@ def test_what_colab_has_is_new_enough(requirement):
 
 
 def test_widgets_are_tested_with_what_colab_has():
-    text = (ROOT / "tools" / "bootstrap.py").read_text(encoding="utf8")
-    beside = [Requirement(one) for one in ast.literal_eval(re.search(r"^BESIDE = (.+)$", text, re.M)[1])]
-    assert all(len(one.specifier) == 1 and str(one.specifier).startswith("==") for one in beside)
+    text = (ROOT / "tools" / "hashes.py").read_text(encoding="utf8")
+    beside = [Requirement(one) for one in ast.literal_eval(re.search(r"^COLAB = (.+)$", text, re.M)[1])]
     assert [str(one) for one in beside if one.name == "ipywidgets"] == [f"ipywidgets=={COLAB['ipywidgets']}"]
+    listed = (ROOT / "hashes" / "colab.txt").read_text(encoding="utf8")
+    assert sorted(re.findall(r"^[\w-]+==[\w.]+", listed, re.M)) == sorted(map(str, beside))
 
 
 def test_package_citation_and_book_agree():

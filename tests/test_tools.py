@@ -177,7 +177,8 @@ def test_old_caches_are_dropped_and_the_one_in_use_is_kept(build, project):
 @pytest.fixture
 def bootstrap(tmp_path, monkeypatch):
     module = load("bootstrap")
-    for name in ("constraints.txt", "pyproject.toml"):
+    (tmp_path / "hashes").mkdir()
+    for name in ("pyproject.toml", "hashes/torch.txt"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     for name, path in {
         "ROOT": ".",
@@ -231,6 +232,12 @@ def test_full_disk_is_refused_before_anything_is_made(bootstrap, monkeypatch):
         ("WARNING: Retrying ... NewConnectionError(...)\nERROR: No matching distribution", "cannot reach"),
         ("ERROR: Could not install packages: [Errno 28] No space left on device", "no disk space"),
         ("ERROR: first\nERROR: Cannot install a and b", "Cannot install a and b"),
+        (
+            "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n"
+            "    a==1 from http://user:secret@mirror/a-1.whl#sha256=55 (from -r hashes/rest.txt (line 5)):\n"
+            "        Expected sha256 11\n        Expected     or 22\n             Got        55\n\n",
+            "a-1.whl has sha256 55, which hashes/ does not list",
+        ),
     ],
 )
 def test_pip_failure_is_explained(bootstrap, output, line):
@@ -244,19 +251,44 @@ def test_half_finished_environment_is_made_anew(bootstrap, monkeypatch):
     leftover = Path(bootstrap.VENV) / "leftover"
     leftover.touch()
     bootstrap.install()
-    assert not leftover.exists() and len(calls) == 4
+    assert not leftover.exists() and len(calls) == 5
     bootstrap.install()
-    assert len(calls) == 4, "a finished environment must not be installed again"
-    with open(Path(bootstrap.ROOT) / "constraints.txt", "a") as handle:
+    assert len(calls) == 5, "a finished environment must not be installed again"
+    with open(Path(bootstrap.ROOT) / "hashes" / "torch.txt", "a") as handle:
         handle.write("# changed\n")
     bootstrap.install()
-    assert len(calls) == 8
+    assert len(calls) == 10
 
 
-def test_torch_goes_first_and_alone(bootstrap):
-    torch, others = bootstrap.requirements()
-    assert torch.startswith("torch==")
-    assert not [one for one in others if one.startswith("torch=") or one.startswith("torch>")]
+@pytest.mark.parametrize("build", ["+cpu", ""])
+def test_torch_goes_first_and_decides_whether_cuda_is_installed(bootstrap, monkeypatch, build):
+    calls = []
+
+    def pip(arguments, what):
+        calls.append(" ".join(arguments))
+        if "--no-index" in arguments and not build:
+            raise bootstrap.Stop("No matching distribution found for torch")
+        if "hashes/torch.txt" in arguments:
+            (Path(bootstrap.VENV) / f"lib/python3.11/site-packages/torch-2.13.0{build}.dist-info").mkdir(parents=True)
+
+    monkeypatch.setattr(bootstrap, "pip", pip)
+    bootstrap.install()
+    first = ["--no-index --no-deps -r hashes/torch.txt"] + ["--no-deps -r hashes/torch.txt"] * (not build)
+    assert calls[: len(first)] == first
+    (rest,) = [call for call in calls if "hashes/rest.txt" in call]
+    assert ("hashes/cuda.txt" in rest) == (not build)
+
+
+def test_a_torch_that_is_not_listed_stops_the_set_up(bootstrap, monkeypatch):
+    def pip(arguments, what):
+        calls.append(arguments)
+        raise bootstrap.Stop("installing torch failed: torch-2.whl has sha256 55, which hashes/ does not list")
+
+    calls = []
+    monkeypatch.setattr(bootstrap, "pip", pip)
+    with pytest.raises(SystemExit, match="does not list"):
+        bootstrap.main([])
+    assert len(calls) == 1 and not os.path.exists(bootstrap.STAMP)
 
 
 def test_unknown_target_is_refused_with_the_list():

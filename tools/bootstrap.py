@@ -4,6 +4,7 @@ Runs on whatever Python the reader has, with the standard library only. It is wr
 parses it: an old interpreter must end in one readable line, not in a SyntaxError.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -17,8 +18,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "talking-heads.json")  # written last: a .venv without it is half-finished
 PIP_LOG = os.path.join(ROOT, "_build", "logs", "pip.log")
-# What Colab ships, beside what .venv uses: tests run the widgets with both (tests/test_ipywidgets.py).
-BESIDE = ["ipywidgets==7.7.1", "ipython-genutils==0.2.0"]
 OLDEST = (3, 11)
 NEEDED_GB = 4  # the environment is 2.2 GB with CPU-only torch, and pip unpacks before it moves
 
@@ -79,11 +78,10 @@ def venv_python():
 def wanted_state():
     """What the finished .venv must have been made from; it holds paths, so the folder is part of it."""
     digest = hashlib.sha256()
-    for name in ("constraints.txt", "pyproject.toml"):
-        with open(os.path.join(ROOT, name), "rb") as handle:
+    for path in [os.path.join(ROOT, "pyproject.toml")] + sorted(glob.glob(os.path.join(ROOT, "hashes", "*.txt"))):
+        with open(path, "rb") as handle:
             digest.update(handle.read())
-    package = os.path.isdir(os.path.join(ROOT, "th_utils"))
-    return {"root": ROOT, "pins": digest.hexdigest(), "package": package, "beside": BESIDE}
+    return {"root": ROOT, "pins": digest.hexdigest(), "package": os.path.isdir(os.path.join(ROOT, "th_utils"))}
 
 
 def current_state():
@@ -96,26 +94,17 @@ def current_state():
     return state if starts(venv_python()) else None
 
 
-def requirements():
-    """(the torch pin, everything else that pyproject.toml asks for, all extras included)."""
-    import tomllib
-
-    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as handle:
-        project = tomllib.load(handle)
-    with open(os.path.join(ROOT, "constraints.txt")) as handle:
-        torch = [line.strip() for line in handle if re.match(r"torch==", line)]
-    if len(torch) != 1:
-        raise Stop("constraints.txt must pin torch exactly once, and has %d lines that do" % len(torch))
-    others = list(project["build-system"]["requires"]) + list(project["project"]["dependencies"])
-    for extra in project["project"]["optional-dependencies"].values():
-        others += extra
-    return torch[0], [one for one in others if not re.match(r"torch\b(?!-)", one)]
-
-
 def explain(output):
     """The one line that says why pip failed."""
     if "No space left on device" in output or "Errno 28" in output:
         return "no disk space left while installing; about %d GB are needed in %s" % (NEEDED_GB, ROOT)
+    unlisted = r"from \S*?([^/\s#]+)(?:#\S*)?(?: \(.*)?:\n +Expected sha256 (?:.*\n)+? +Got +(\w+)"
+    altered = re.search(unlisted, output)
+    if altered:
+        return (
+            "%s has sha256 %s, which hashes/ does not list, so it was not installed; an index, mirror or proxy changed "
+            "it, or the download broke: try another index (pip config list)" % altered.groups()
+        )
     network = (
         "NewConnectionError",
         "name resolution",
@@ -147,6 +136,27 @@ def pip(arguments, what):
     say("installed %s (%.0f s)" % (what, time.time() - start))
 
 
+def install_torch():
+    """Take it from a folder of wheels, where pip is told of one that has it (find-links), else from the index.
+
+    Pip prefers files whose hash it knows beforehand, which no folder tells: asked for both at once, it would pass over
+    the CPU build in a folder and download the CUDA build from the index.
+    """
+    arguments = ["--no-deps", "-r", "hashes/torch.txt"]
+    try:
+        pip(["--no-index"] + arguments, "torch")
+    except Stop as stop:
+        if "No matching distribution" not in str(stop):
+            raise
+        pip(arguments, "torch")
+
+
+def dependencies():
+    """The lists of all other packages: CUDA's libraries are needed unless torch is a CPU build."""
+    cpu = glob.glob(os.path.join(VENV, "lib", "python*", "site-packages", "torch-*+cpu.dist-info"))
+    return ["-r", "hashes/rest.txt"] + ([] if cpu else ["-r", "hashes/cuda.txt"])
+
+
 def install():
     wanted, current = wanted_state(), current_state()
     if current == wanted:
@@ -176,10 +186,13 @@ def install():
         say("pins or package changed: updating .venv")
     if not os.path.isdir(os.path.dirname(PIP_LOG)):
         os.makedirs(os.path.dirname(PIP_LOG))
-    torch, others = requirements()
-    pip([torch], torch)  # first and alone, so that nothing else can choose another build of it
-    pip(["-c", "constraints.txt"] + others, "the other pinned dependencies")
-    pip(["--no-deps", "--upgrade", "--target", os.path.join(VENV, "ipywidgets7")] + BESIDE, BESIDE[0] + " for tests")
+    # Pip compares every file with hashes/ (written by tools/hashes.py). Torch goes first: its build decides what else
+    # is needed. The one package that has no wheel is built with the setuptools listed, not with one fetched unchecked.
+    install_torch()
+    pip(["--no-deps", "-r", "hashes/build.txt"], "setuptools")
+    pip(["--no-build-isolation"] + dependencies(), "the other pinned dependencies")
+    beside = ["--upgrade", "--target", os.path.join(VENV, "ipywidgets7")]
+    pip(["--no-deps", "-r", "hashes/colab.txt"] + beside, "Colab's widgets for tests")
     pip(["--no-deps", "--no-build-isolation", "-e", "."], "th_utils (editable)")
     with open(STAMP + ".part", "w") as handle:
         json.dump(wanted, handle)
