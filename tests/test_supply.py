@@ -187,6 +187,15 @@ def dangers(tree: ast.AST) -> set[str]:
             found |= {one.name for one in node.names if one.name.split(".")[0] in unpicklers}
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in unpicklers:
             found.add(node.module)
+        settings = [(one.arg, one.value) for one in getattr(node, "keywords", [])]
+        if isinstance(node, ast.Dict):  # to be spread with **
+            settings = [(key.value, value) for key, value in zip(node.keys, node.values, strict=True)
+                        if isinstance(key, ast.Constant)]  # fmt: skip
+        for name, value in settings:
+            if name in {"trust_remote_code", "allow_pickle", "shell"} and not is_constant(value, False):
+                found.add(f"{name}=")
+            if name == "weights_only" and not is_constant(value, True):
+                found.add("weights_only=")
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
@@ -194,11 +203,6 @@ def dangers(tree: ast.AST) -> set[str]:
             found.add(called)
         if re.fullmatch(r"(torch|np|numpy|torch\.hub|pd|pandas)\.(load|read_pickle|load_state_dict_from_url)", called):
             found.add(called)
-        for keyword in node.keywords:
-            if keyword.arg in {"trust_remote_code", "allow_pickle", "shell"} and not is_constant(keyword.value, False):
-                found.add(f"{keyword.arg}=")
-            if keyword.arg == "weights_only" and not is_constant(keyword.value, True):
-                found.add("weights_only=")
         if called.endswith("ForCausalLM.from_pretrained"):
             given = {one.arg: one.value for one in node.keywords}
             spread = {key for one in node.keywords if one.arg is None for key in spread_keys(tree, one.value)}
@@ -239,7 +243,8 @@ def test_code_reads_data_only(path):
         "import pickle", "from joblib import load", "torch.load(path)", "np.load(path, allow_pickle=True)",
         "eval(text)", "exec(text)", "AutoTokenizer.from_pretrained(name, trust_remote_code=True)",
         "AutoModelForCausalLM.from_pretrained(name)", "read(path, weights_only=False)", "yaml.load(text)",
-        "subprocess.run(line, shell=True)", "AutoModelForCausalLM.from_pretrained(name, use_safetensors=flag)",
+        "subprocess.run(line, shell=True)", "how = {'trust_remote_code': True}",
+        "AutoModelForCausalLM.from_pretrained(name, use_safetensors=flag)",
     ],
 )  # fmt: skip
 def test_a_planted_danger_is_found(line):
