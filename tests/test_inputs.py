@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 from html.parser import HTMLParser
 
 import input_cases
@@ -17,13 +18,15 @@ from hypothesis import strategies as st
 
 import th_utils
 import th_utils as th
+from th_utils.classes import HOW
 
 HOSTILE = "</script><script>alert(1)</script><b onclick='x'>\"&<!-- é 猫 😀 $x_{ \\frac"
 # Modules whose functions take no numbers, heads or prompts of a reader, and functions that have tests of their own.
 ELSEWHERE = {
     "bridge": "the inside of TransformerLens", "blocks": "test_runs", "cards": "test_models", "fetch": "test_fetch",
     "hub": "test_models", "models": "test_models", "tiny": "test_models", "figure": "test_views", "style": "test_style",
-    "inputs": "the checks themselves", "playground.attention_under": "what the page computes: test_playground",
+    "interrupts": "test_interrupts", "inputs": "the checks themselves", "classes": "the checks themselves",
+    "playground.attention_under": "what the page computes: test_playground",
     "composition.rotated_queries": "test_composition", "checks.claim": "test_checks", "checks.exercise": "test_checks",
     "edit_files.load_edits": "test_edit_files", "edit_files.save_edits": "test_edit_files", "gallery.bundle": "none",
     "outputs.last": "test_run_limits",
@@ -105,6 +108,36 @@ def test_bad_input_is_refused_by_name_and_other_spellings_change_nothing(name, d
         inputs.outcome(function, values)
     words = (key, *key.split("_"), *arguments[key].words)
     assert any(word.lower() in str(caught.value).lower() for word in words), f"{caught.value!r} does not name {key}"
+
+
+def takers() -> list[tuple]:
+    """Every public function with every argument that is a model, a run, weights, …: (name, function, argument)."""
+    inside = ("bridge", "blocks", "inputs", "classes", "tiny")  # called with what other functions have checked
+    found = []
+    for module in pkgutil.walk_packages(th_utils.__path__, "th_utils."):
+        home, short = importlib.import_module(module.name), module.name.rsplit(".", 1)[1]
+        for name, one in () if short in inside else vars(home).items():
+            if inspect.isfunction(one) and one.__module__ == module.name and name[0] != "_":
+                for argument in inspect.signature(one).parameters.values():
+                    asked = str(argument.annotation)
+                    simple = re.fullmatch(r"[\w |]+", asked) and HOW.keys() & re.findall(r"\w+", asked)
+                    if simple or (argument.name, argument.annotation) == ("model", argument.empty):
+                        found.append((f"{short}.{name}", one, argument))
+    return found
+
+
+TAKERS = takers()
+
+
+@pytest.mark.parametrize("name, function, argument", TAKERS, ids=[f"{name}({a.name})" for name, _, a in TAKERS])
+def test_another_class_than_the_one_asked_for_is_refused_by_name(name, function, argument, tiny):
+    model = tiny("tiny-gpt2")
+    wrong = ["gpt2", 3, model.original_model, th.Estimate(1.0, 0.0, 2.0)]
+    wrong += [model] if argument.name != "model" and "TransformerBridge" not in str(argument.annotation) else []
+    wrong += [] if "None" in str(argument.annotation) else [None]
+    for value in wrong:
+        with pytest.raises(TypeError, match=rf"^{argument.name} must be .*, got .*: (load|make) .*th\."):
+            function(**{argument.name: value})
 
 
 class Skeleton(HTMLParser):

@@ -109,14 +109,14 @@ def rotary(model, resid: Tensor, positions: Int[Tensor, "batch pos"]) -> tuple[T
     if model.cfg.positional_embedding_type != "rotary":
         return None
     cos, sin = model.rotary_emb.original_component(resid, positions)
-    return cos.unsqueeze(2).to(resid.device), sin.unsqueeze(2).to(resid.device)
+    return cos.unsqueeze(2), sin.unsqueeze(2)
 
 
 def rotate(x: Float[Tensor, "*any d_head"], angles: tuple[Tensor, Tensor] | None) -> Tensor:
     """Apply the rotation to the first `rotary_dim` dimensions of each head."""
     if angles is None:
         return x
-    cos, sin = angles
+    cos, sin = (angle.to(x.device) for angle in angles)
     n = cos.shape[-1]
     turned, rest = x[..., :n], x[..., n:]
     half = torch.cat([-turned[..., n // 2 :], turned[..., : n // 2]], dim=-1)

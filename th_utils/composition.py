@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import bridge
+from .classes import check_classes
 from .decomposition import Decomposition, check_ov
 from .inputs import numbers, whole
 from .weights import HeadWeights, check_component
@@ -178,3 +179,6 @@ def rotated_queries(weights: HeadWeights, cos: Tensor, sin: Tensor) -> HeadWeigh
     The query biases are turned with the matrices.
     """
     return replace(weights, **{name: bridge.rotate(getattr(weights, name), (cos, sin)) for name in ("W_Q", "b_Q")})
+
+
+check_classes(globals())

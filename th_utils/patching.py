@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import bridge
+from .classes import check_classes
 from .inputs import fit_model, indices, numbers, whole
 from .runs import Run, rerun_last
 from .weights import HeadWeights, check_head
@@ -197,9 +198,10 @@ def patch_input(
 
 def _project(model, layer: int, name: str, stream: Tensor, angles, head: int) -> Float[Tensor, "batch n d_head"]:
     """Query, key or value of one head from residual streams [batch, n, d_model] that share a position per prompt."""
-    x = bridge.attention_input(model, layer, stream) @ bridge.head_matrix(model, layer, f"W_{name.upper()}")[head]
+    matrix = bridge.head_matrix(model, layer, f"W_{name.upper()}")[head].to(stream.device)
+    x = bridge.attention_input(model, layer, stream) @ matrix
     bias = bridge.head_bias(model, layer, f"b_{name.upper()}")
-    return bridge.rotate((x if bias is None else x + bias[head]).unsqueeze(2), angles)[:, :, 0]
+    return bridge.rotate((x if bias is None else x + bias[head].to(x.device)).unsqueeze(2), angles)[:, :, 0]
 
 
 def frozen_heads(model, clean: Run, new_z: Tensor, senders: Sequence[tuple[int, int]], freeze_mlps: bool) -> list:
@@ -261,3 +263,6 @@ def path_patch(
 
         hooks.append((f"blocks.{layer}.attn.hook_q", replace))
     return rerun_last(model, clean, hooks)
+
+
+check_classes(globals())

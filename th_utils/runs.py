@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from . import bridge
 from .blocks import Blocks, Hook, by_name
+from .classes import check_classes
 from .inputs import all_finite, chosen_rows, indices, whole
 from .tasks import Prompts
 
@@ -269,3 +270,6 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
         base.tokens, base.end, "end", base.keys, base.values,
         splice("resid"), splice("q"), splice("z"), splice("pattern", 3),
     )  # fmt: skip
+
+
+check_classes(globals())
