@@ -327,7 +327,7 @@ def test() -> None:
             execute(model)
     if len(FAILURES) == before:
         with stage("notebooks in any order"):
-            check("any_order", ["tests/notebooks", "-q", "-n", str(jobs()), "--dist=loadgroup"])
+            check("any_order", ["tests/notebooks", "-q"])
     if len(FAILURES) == before:
         with stage("book"):
             build_book(model_name())
