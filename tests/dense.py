@@ -16,7 +16,7 @@ ACTIVATIONS = {
 
 def f64(x) -> np.ndarray:
     """A tensor as float64, None as zero."""
-    return np.zeros(()) if x is None else x.detach().numpy().astype(np.float64)
+    return np.zeros(()) if x is None else x.detach().cpu().numpy().astype(np.float64)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def numbers(name: str, values, like: Tensor | None = None, *, nan: bool = False,
 
 def all_finite(values: Tensor) -> bool:
     """Whether no number is NaN or infinite, without a copy of the size of `values`: NaN is kept by the extremes."""
-    return not values.numel() or all(bool(torch.isfinite(end)) for end in values.aminmax())
+    return not values.numel() or bool(torch.isfinite(torch.stack(values.aminmax())).all())
 
 
 def indices(name: str, values, high: int, **shape: int | None) -> Tensor:
