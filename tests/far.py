@@ -10,7 +10,6 @@ import json
 import test_float64
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 import th_utils as th
@@ -18,7 +17,8 @@ from th_utils import traversal
 
 _setup_privateuseone_for_python_backend("far")
 FIRST, SECOND = torch.device("far:0"), torch.device("far:1")
-INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_", "copy_", "_to_copy")  # these may mix devices
+MOVES = ("copy_", "_to_copy")  # between any devices
+INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_")  # also by indices on the CPU
 
 
 class Far(torch.Tensor):
@@ -72,19 +72,31 @@ class Machine(TorchDispatchMode):
 
 def compute(function, args, kwargs):
     """Run one operation on the CPU; the result is where its tensors are, or where it was asked to be."""
-    name, given = function.overloadpacket.__name__, []
-    tree_map(lambda x: given.append(x) if isinstance(x, torch.Tensor) else None, (args, kwargs))
-    devices = {x.device for x in given if x.ndim or isinstance(x, Far)}
-    if len(devices) > 1 and name not in INDEXING:
-        raise RuntimeError(f"{name}: expected all tensors on one device, found {sorted(map(str, devices))}")
-    device = given[0].device if given and name in INDEXING else next(iter(devices), torch.device("cpu"))
+    name = function.overloadpacket.__name__
+    given = [x for x in _flat((*args, *kwargs.values())) if isinstance(x, torch.Tensor)]
+    if kwargs.get("device") is None and not any(isinstance(x, Far) for x in given):
+        return function(*args, **kwargs)
+    devices = [x.device for x in given if x.ndim or isinstance(x, Far)]
+    if name in INDEXING:  # only the indices may be elsewhere
+        devices = [x.device for x in given if x is given[0] or x.is_floating_point() or isinstance(x, Far)]
+    if len(set(devices)) > 1 and name not in MOVES:
+        raise RuntimeError(f"{name}: expected all tensors on one device, found {sorted(set(map(str, devices)))}")
+    device = devices[0] if devices else torch.device("cpu")
     if kwargs.get("device") is not None:
-        device = torch.device(kwargs["device"])
-        kwargs = {**kwargs, "device": torch.device("cpu")}
-    found = function(*tree_map(_near, args), **tree_map(_near, kwargs))
+        device, kwargs = torch.device(kwargs["device"]), kwargs | {"device": torch.device("cpu")}
+    found = function(*_each(_near, args), **{key: _each(_near, value) for key, value in kwargs.items()})
     if name.endswith("_") and name[0] != "_":
         return args[0]
-    return found if device.type == "cpu" else tree_map(lambda x: _far(x, device), found)
+    return found if device.type == "cpu" else _each(lambda x: _far(x, device), found)
+
+
+def _flat(values):
+    for x in values:
+        yield from _flat(x) if isinstance(x, list | tuple) else (x,)
+
+
+def _each(change, x):
+    return type(x)(map(lambda one: _each(change, one), x)) if type(x) in (list, tuple) else change(x)
 
 
 def _near(x):
@@ -152,8 +164,20 @@ def fetches(machine: Machine) -> dict[str, list[int]]:
     }
 
 
+def refused() -> list[str]:
+    """What is said to tensors of two devices."""
+    one, found = torch.ones(2, device=FIRST), []
+    for other in (torch.ones(2), torch.ones(2, device=SECOND)):
+        try:
+            found.append(str(one + other))
+        except RuntimeError as error:
+            found.append(str(error))
+    return found
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with Machine() as machine:
         report = {name: formulas(name, two=True) for name in test_float64.TINY}
-        print(json.dumps(report | {"one device": formulas("tiny-llama", two=False), "fetches": fetches(machine)}))
+        print(json.dumps(report | {"one device": formulas("tiny-llama", two=False), "fetches": fetches(machine),
+                                    "refused": refused()}))  # fmt: skip

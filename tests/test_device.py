@@ -43,3 +43,9 @@ def test_a_model_split_over_two_devices_gives_the_same_numbers(report, name, for
 def test_no_number_is_fetched_from_the_device_in_a_loop(report, of_what):
     some, three_times_as_many = report["fetches"][of_what]
     assert some == three_times_as_many <= 10
+
+
+def test_the_stand_in_for_a_device_refuses_tensors_of_another_one(report):
+    assert [message.split(", ", 1)[1] for message in report["refused"]] == [
+        "found ['cpu', 'far:0']", "found ['far:0', 'far:1']",
+    ]  # fmt: skip
