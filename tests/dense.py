@@ -6,7 +6,8 @@ Nothing of `th_utils` or torch computes here: the tests compare both with it, an
 import numpy as np
 from scipy.special import ndtr
 
-ROTARY = {"tiny-gpt2": 0, "tiny-neox": 4, "tiny-llama": 8}  # dimensions of each head that are turned
+# Dimensions of each head that are turned, and the base of their angles.
+ROTARY = {"tiny-gpt2": (0, 1.0), "tiny-neox": (4, 1e4), "tiny-llama": (8, 1e4), "smollm2-135m": (64, 1e5)}
 ACTIVATIONS = {
     "gelu_new": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
     "gelu": lambda x: x * ndtr(x),
@@ -24,19 +25,20 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum(-1, keepdims=True)
 
 
-def turn(x: np.ndarray, positions: np.ndarray, n: int) -> np.ndarray:
+def turn(x: np.ndarray, positions: np.ndarray, rotary: tuple[int, float]) -> np.ndarray:
     """Rotary positions as a product of complex numbers: x [pos, ..., d_head], entries i and i + n/2 are one number."""
+    n, base = rotary
     if not n:
         return x
     half = n // 2
-    angle = np.asarray(positions)[:, None] * 10000.0 ** (-np.arange(half) / half)
+    angle = np.asarray(positions)[:, None] * base ** (-np.arange(half) / half)
     angle = angle.reshape(len(angle), *[1] * (x.ndim - 2), half)
     z = (x[..., :half] + 1j * x[..., half:n]) * np.exp(1j * angle)
     return np.concatenate([z.real, z.imag, x[..., n:]], -1)
 
 
 class Dense:
-    """The weights of a tiny model and its forward pass, which `change` may alter.
+    """The weights of a model and its forward pass, which `change` may alter.
 
     `change(layer, point, value)` sees resid, q, k, v, pattern, z, attn_out and mlp_out of every layer, `q` and `k`
     before rotation, [pos, heads, d_head]; `pattern` [heads, pos, pos]. What it returns is used, unless it is None.

@@ -207,12 +207,9 @@ def rotated_queries(w):
     angle = 5 * 10000.0 ** (-torch.arange(n // 2).double() / (n // 2))
     cos, sin = (f(angle).float().repeat(2) for f in (torch.cos, torch.sin))
 
-    def compute(weights):
-        turned = th.rotated_queries(weights, cos, sin)
-        return [[getattr(turned, name), [turn(f64(getattr(weights, name)).reshape(1, -1, weights.d_head), [5], n)]]
-                for name in ("W_Q", "b_Q")]  # fmt: skip
-
-    return zip(*compute(w.random), strict=True)
+    turned = th.rotated_queries(w.random, cos, sin)
+    rows = [f64(getattr(w.random, name)).reshape(1, -1, w.random.d_head) for name in ("W_Q", "b_Q")]
+    return [turned.W_Q, turned.b_Q], [turn(one, [5], (n, 1e4)) for one in rows]
 
 
 @case(
@@ -667,4 +664,28 @@ def test_the_reference_agrees_with_transformers_in_float64(w, fold):
         one, other = dense.forward(row)["logits"], f64(theirs(torch.tensor(row)[None]).logits[0])
         if fold:
             one, other = (x - x.mean(-1, keepdims=True) for x in (one, other))
-        assert np.abs(one - other).max() < (1e-5 if fold or w.dense.rotary else 1e-12)
+        assert np.abs(one - other).max() < (1e-5 if fold or w.dense.rotary[0] else 1e-12)
+
+
+@pytest.mark.real
+def test_the_default_model_agrees_with_float64(default_model):
+    """Its weights, in a few heads, and one prompt through all of its layers."""
+    weights = th.head_weights(default_model)
+    ov = th.decompose_ov(weights)
+    reader, writers = (20, 0), [(0, 3), (7, 8), (19, 2)]
+    for mode in "QKV":
+        B = matrix(weights, reader, mode)
+        whole, parts = th.head_scores(weights, mode, [reader]), th.component_scores(weights, ov, mode, [reader])
+        for writer in writers:
+            A = matrix(weights, writer, "OV")
+            sizes, vh = np.linalg.svd(A)[1:]
+            assert np.abs(f64(ov.singular_values[writer]) - sizes[:64]).max() < BOUND * sizes[0]
+            wanted = np.linalg.norm(vh[:64] @ B, axis=1) / np.linalg.norm(B)
+            assert np.abs(f64(parts[writer])[:, 0] - wanted).max() < BOUND
+            assert abs(float(whole[writer]) - np.linalg.norm(A @ B) / np.linalg.norm(A) / np.linalg.norm(B)) < BOUND
+    prompts = ioi.generate(default_model, 1, seed=1)
+    found = th.run(default_model, prompts, "all")
+    dense = Dense(default_model, "smollm2-135m").forward(prompts.tokens[0].numpy())
+    assert np.abs(f64(found.pattern[:, 0]) - dense["pattern"]).max() < BOUND
+    for got, wanted in ((found.z[:, 0], dense["z"]), (th.logits(default_model, found)[0], dense["logits"][-1])):
+        assert np.abs(f64(got) - wanted).max() < BOUND * np.abs(wanted).max()
