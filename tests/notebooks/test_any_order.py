@@ -29,6 +29,8 @@ MAY_DIFFER = [
     re.compile(r"(?<=largest gap )[-+\de.]+(?= of the scale)"),  # float error in an identity; th.identity limits it
     re.compile(r"data:image/[^\"')]+"),  # pixels of a picture; its numbers are in its alternative text
 ]
+# A difference of two losses of a few nats is known no better in float32, however many digits of it are shown.
+FLOAT = 1e-6
 NUMBER = re.compile(r"([-+−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?)")
 
 # What a chapter has to leave as it was. Runs in the kernel, beside the chapters' own names.
@@ -168,7 +170,7 @@ def differences(old: list[str], new: list[str]) -> list[str]:
 
 
 def equal_when_rounded(old: str, new: str) -> bool:
-    """The same words; the same whole numbers; other numbers within one unit of the last digit, or of the third."""
+    """The same words and whole numbers; other numbers within one unit of the last digit, of the third, or `FLOAT`."""
     if old == new:
         return True
     a, b = NUMBER.split(old), NUMBER.split(new)
@@ -181,7 +183,7 @@ def close(a: str, b: str) -> bool:
     if a.lstrip("+-−").isdigit() and b.lstrip("+-−").isdigit():
         return False
     x, y = (float(text.replace(",", "").replace("−", "-")) for text in (a, b))
-    return abs(x - y) <= max(1e-3 * max(abs(x), abs(y)), 1.001 * min(unit(a), unit(b)))
+    return abs(x - y) <= max(1e-3 * max(abs(x), abs(y)), 1.001 * min(unit(a), unit(b)), FLOAT)
 
 
 def unit(text: str) -> float:
