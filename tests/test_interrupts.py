@@ -258,11 +258,12 @@ def test_a_cell_stopped_at_any_moment_leaves_the_model_unedited(kernel, work):
     for _ in range(15):
         message = client.execute(LOOP.format(work=WORK[work]), store_history=False, stop_on_error=False)
         time.sleep(draw.uniform(0.005, 0.06))
-        reply = None
-        while reply is None:  # a signal before the cell has begun is ignored
+        for _ in range(5):  # a signal before the cell has begun is ignored
             manager.interrupt_kernel()
-            reply = reply_to(client, message, wait=2)
-        assert reply["ename"] == "KeyboardInterrupt", reply
+            if (reply := reply_to(client, message, wait=2)) is not None:
+                assert reply["ename"] == "KeyboardInterrupt", reply
+                break
+        # Without a reply the signal fell into the kernel's own code around the cell, where it loses the reply.
         replies = (ask(client, "", user_expressions={"found": "verdict()"}) for _ in range(3))
         # On a slow machine the last signal may come so late that it stops the question instead.
         found = next(one["user_expressions"]["found"] for one in replies if one["status"] == "ok")
