@@ -20,7 +20,7 @@ class NotTested(RuntimeError):
 
 
 def suites(folder: Path) -> dict[str, dict]:
-    """For each report of pytest: cases by name, as (seconds, peak MB or None), and the seconds of all together."""
+    """For each report of pytest: its cases by name, as (seconds, peak MB or None)."""
     found = {}
     for path in sorted(folder.glob("*.xml")):
         cases = {}

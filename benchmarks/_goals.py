@@ -76,8 +76,8 @@ def dial_profile(r: dict) -> str:
 
 def memory_profile(r: dict) -> str:
     return (
-        f"a loaded model alone takes about 1,100 MB, PyTorch and the libraries included; the rest are runs of some "
-        f"hundred prompts at all positions, which later cells of a chapter look at again. {_above(r, 'peak MB', ' MB')}"
+        "what a loaded model alone takes, PyTorch and the libraries included, stands below; the rest are runs of many "
+        f"prompts at all positions, which later cells of a chapter look at again. {_by_chapter(r, 'peak MB', ' MB')}"
     )
 
 
@@ -86,11 +86,12 @@ def time_profile(r: dict) -> str:
     return (
         f"the passes of the model run at {found['ratio']['median']:.0%} of the machine's matrix-product speed "
         f"({found['GFLOP'] / found['slow']['median']:,.0f} billion operations a second on one thread), two chapters at "
-        f"a time: only fewer prompts would be faster, at the price of wider intervals. {_above(r, 'seconds', ' s')}"
+        "a time: only fewer prompts would be faster, at the price of wider intervals. "
+        f"{_by_chapter(r, 'seconds', ' s')}"
     )
 
 
-def _above(r: dict, what: str, unit: str) -> str:
+def _by_chapter(r: dict, what: str, unit: str) -> str:
     return "By chapter: " + ", ".join(f"{name[:2]} {one[what]:,.0f}{unit}" for name, one in r["chapters"].items())
 
 
