@@ -65,7 +65,7 @@ def forward(name: str | None = None, repeats: int = 3) -> dict:
     prompts = ioi.generate(model, FORWARD, seed=0)
     weights = 0
     for layer, block in enumerate(model.blocks):
-        weights += sum(th.bridge.head_matrix(model, layer, name).numel() for name in th.bridge.MATRICES)
+        weights += sum(th.parts.head_matrix(model, layer, name).numel() for name in th.parts.MATRICES)
         weights += sum(p.numel() for p in block.mlp.original_component.parameters() if p.ndim == 2)
     operations = 2.0 * weights * prompts.tokens.numel()
     side = round((operations / 2) ** (1 / 3))

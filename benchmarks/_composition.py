@@ -108,11 +108,11 @@ def against_the_machine(size: tuple, repeats: int = 5) -> dict:
             lambda: torch.mm(a, b, out=out), lambda mode=mode: th.component_scores(weights, ov, mode), repeats
         )  # the ratio is the share of the ceiling that is reached
     layers, heads, d_model, d_head = size
-    factors = th.composition.reader_factors(weights, "Q")
+    factors = th.reader_factors(weights, "Q")
     blocks = [factors[i].permute(1, 0, 2).reshape(d_model, heads * d_head).contiguous() for i in range(layers)]
     rows = [ov.write[:i].reshape(-1, d_model) for i in range(layers)]
     result["profile"] = {
-        "readers' thin factors": common.timed(lambda: th.composition.reader_factors(weights, "Q")),
+        "readers' thin factors": common.timed(lambda: th.reader_factors(weights, "Q")),
         "the products alone": common.timed(lambda: [rows[i] @ blocks[i] for i in range(1, layers)]),
     }
     return result

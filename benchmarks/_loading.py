@@ -33,8 +33,8 @@ def warm_load(name: str | None = None) -> dict:
     from transformers import AutoModelForCausalLM  # noqa: F401
 
     import th_utils as th
-    from th_utils.cards import find_card
-    from th_utils.hub import read_folder
+    from th_utils.models.hub import read_folder
+    from th_utils.models.registry import find_card
 
     th.load_model("tiny-llama")  # what is imported late
     before, start = common.peak_mb(), time.perf_counter()
@@ -42,14 +42,14 @@ def warm_load(name: str | None = None) -> dict:
     seconds, peak, card = time.perf_counter() - start, common.peak_mb(), find_card(name)
     start = time.perf_counter()
     if card.kind != "tiny":
-        read_folder(th.models.model_folder(card))
+        read_folder(th.model_folder(card))
     reading = time.perf_counter() - start
     return {"seconds": seconds, "peak MB": peak, "MB before": before, "of it, reading": reading}
 
 
 def cached_wheel(card) -> Path | None:
     """The model's wheel if it is on this machine: in the model cache, or as pip keeps what it has downloaded."""
-    from th_utils.fetch import cache_dir
+    from th_utils.models.pypi import cache_dir
 
     found = subprocess.run([sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True)
     kept = Path(found.stdout.strip() or ".") if found.returncode == 0 else Path("/nonexistent")
@@ -69,12 +69,12 @@ def cold(wheel: str, name: str) -> dict:
         start = time.perf_counter()
         import th_utils as th
 
-        th.load_model(th.models.DEFAULT)
+        th.load_model(th.DEFAULT)
         return {"seconds": time.perf_counter() - start, "peak MB": common.peak_mb()}
 
 
 def loading(repeats: int = 5) -> dict:
-    from th_utils.cards import DEFAULT, MODELS
+    from th_utils.models.registry import DEFAULT, MODELS
 
     card = MODELS[DEFAULT]
     imports = [common.apart("import_time") for _ in range(repeats)]

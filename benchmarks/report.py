@@ -194,7 +194,7 @@ def digest(results: dict) -> str:
 
 
 def draw(results: dict):
-    from th_utils.figure import COLOURS, MARKERS, finish, new
+    from th_utils.views.charts import COLOURS, MARKERS, finish, new
 
     r = results["parts"]["growth"]["result"]
     figure, axes = new(11.0, 3.4, len(r))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import th_utils as th
-from th_utils.cards import DEFAULT
-from th_utils.fetch import ModelNotFound
+from th_utils.models.pypi import ModelNotFound
+from th_utils.models.registry import DEFAULT
 from th_utils.tasks import ioi
 
 torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 import th_utils as th
-from th_utils import traversal
+from th_utils.channels import sweep as traversal
 
 _setup_privateuseone_for_python_backend("far")
 FIRST, SECOND = torch.device("far:0"), torch.device("far:1")

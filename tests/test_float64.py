@@ -16,9 +16,14 @@ from dense import Dense, f64, softmax, turn
 
 import th_utils
 import th_utils as th
-from th_utils import circuit, composition, playground, search, stats, traversal
+from th_utils import stats
+from th_utils.channels import fit as search
+from th_utils.channels import sweep as traversal
+from th_utils.models.tiny import build
+from th_utils.runs import ioi_circuit as circuit
 from th_utils.tasks import ioi
-from th_utils.tiny import build
+from th_utils.views.live import channel_playground as playground
+from th_utils.weights import composition
 
 BOUND = 1e-4  # of the largest number; what float32 leaves of a sum of some thousand terms is about 1e-6
 CASES = {}
@@ -593,14 +598,14 @@ def measures(w):
     rank = [[sorted(v).index(one) for one in v] for v in (x.tolist(), y.tolist())]
     won = [(a > b) + 0.5 * (a == b) for a in x[hits] for b in x[~hits]]
     best = np.argsort(-x)[: hits.sum()]
-    power = th.prediction.predictive_power(torch.tensor(x)[:, None], torch.tensor(hits)[:, None].float(), 0.5, 20)
+    power = th.predictive_power(torch.tensor(x)[:, None], torch.tensor(hits)[:, None].float(), 0.5, 20)
     joint = np.array(
         [[np.mean(hits & (x > 0)), np.mean(hits & (x <= 0))], [np.mean(~hits & (x > 0)), np.mean(~hits & (x <= 0))]]
     )
     bits = (joint * np.log2(joint / joint.sum(1, keepdims=True) / joint.sum(0))).sum()
     found = [stats.rank_correlation(x, y), stats.auroc(x, hits), stats.precision_at(x, hits, int(hits.sum()))]
     found += [stats.mean(x).value, stats.share(hits).value, stats.bootstrap(np.mean, x).value, power.auroc.value]
-    found += [th.strongest(torch.tensor(x), 3), th.geometry.information(hits, x > 0)]
+    found += [th.strongest(torch.tensor(x), 3), th.information(hits, x > 0)]
     size = np.abs(x.astype(np.float64) - 1)
     wanted = [np.corrcoef(rank)[0, 1], np.mean(won), hits[best].mean(), x.astype(np.float64).mean(), hits.mean()]
     return found, [*wanted, x.astype(np.float64).mean(), np.mean(won), size >= np.sort(size)[-3], bits]

@@ -194,7 +194,7 @@ def test_html_and_formulas_in_words_stay_text(name):
     "show",
     [
         lambda text: th.say(f"The token {text} is `{text}`"),
-        lambda text: th.views.table([text], [[text]]),
+        lambda text: th.table([text], [[text]]),
     ],
 )
 def test_html_in_sentences_and_tables_stays_text(show, capsys, monkeypatch):

@@ -8,9 +8,9 @@ import torch
 from conftest import TINY
 
 import th_utils as th
-from th_utils import bridge
-from th_utils.composition import reader_factors
+from th_utils.models import parts as bridge
 from th_utils.tasks import ioi
+from th_utils.weights.composition import reader_factors
 
 CLOSE = {"rtol": 1e-3, "atol": 2e-4, "equal_nan": True}
 PARTS = [(0, 1, 0), (1, 2, 3)]

@@ -7,9 +7,9 @@ import torch
 from conftest import TINY
 
 import th_utils as th
-from th_utils import bridge
+from th_utils.models import parts as bridge
+from th_utils.models.tiny import build
 from th_utils.tasks import ioi
-from th_utils.tiny import build
 
 # Half of the layers, and what each family has of its own (positions, output matrix, embedding), on disk.
 HERE = {

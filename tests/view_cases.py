@@ -4,7 +4,17 @@ import torch
 from inputs import NAN, Arg, as_is, floats, heads, text, whole
 
 import th_utils as th
-from th_utils import atlas, cloud, explorer, gallery, maps, playground, prose, scrub, viewer, views, widgets
+from th_utils import prose
+from th_utils.views import charts as views
+from th_utils.views import lists as maps
+from th_utils.views.live import attention_viewer as viewer
+from th_utils.views.live import channel_playground as playground
+from th_utils.views.live import composition_explorer as explorer
+from th_utils.views.live import edit_dial as widgets
+from th_utils.views.live import frame_slider as scrub
+from th_utils.views.live import pattern_gallery as gallery
+from th_utils.views.live import point_cloud as cloud
+from th_utils.views.live import territory_atlas as atlas
 
 TITLE = Arg("Heads look back", {"blank": " "})
 ALT = Arg("A figure that shows what heads do here", {"short": "figure"})
@@ -224,7 +234,7 @@ def figures(w) -> dict[str, tuple]:
             dict(
                 model=as_is(w.model),
                 weights=w.a_weights(),
-                base=Arg(w.end, {"other": th.runs.rows(w.end, [0])}, {}, ("run",)),
+                base=Arg(w.end, {"other": th.rows(w.end, [0])}, {}, ("run",)),
                 prompts=Arg(w.prompts, {"other": w.prompts.select([0])}, {}, ("run",)),
                 target=as_is(w.target),
                 heads=heads([(2, 1)]),

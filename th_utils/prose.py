@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .weights import label
+from .weights.heads import label
 
 
 class _Sentence:

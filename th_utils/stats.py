@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from .inputs import real, whole
+from ._guards import real, whole
 
 
 class Estimate(NamedTuple):

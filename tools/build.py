@@ -236,7 +236,7 @@ def copy_mathjax() -> None:
 
 def copy_circuitsvis() -> None:
     """circuitsvis' script beside the pages too: one file for all figures of the book (th_utils/gallery.py)."""
-    from th_utils import gallery
+    from th_utils.views.live import pattern_gallery as gallery
 
     target = BUILD / "extra" / gallery.IN_BOOK
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from .._guards import whole
 from ..classes import check_classes
-from ..inputs import whole
 from .prompts import Prompts, encode, single_token_words, word_id
 
 MAX_OBJECTS, MAX_SHOTS = 4, 4

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from .._guards import whole
 from ..classes import check_classes
-from ..inputs import whole
 from .prompts import Prompts, encode
 
 KINDS = ("factual", "linguistic", "commonsense")

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from .._guards import whole
 from ..classes import check_classes
-from ..inputs import whole
 from .prompts import Prompts, encode, single_token_words, word_id
 
 ORDERS = ("ABBA", "BABA")

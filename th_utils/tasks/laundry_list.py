@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from .._guards import whole
 from ..classes import check_classes
-from ..inputs import whole
 from .ioi import NAMES
 from .prompts import Prompts, encode, single_token_words, word_id
 

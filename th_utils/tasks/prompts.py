@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from .._guards import chosen_rows, indices
 from ..classes import check_classes
-from ..inputs import chosen_rows, indices
 
 
 @dataclass(frozen=True)

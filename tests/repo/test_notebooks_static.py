@@ -1,0 +1,194 @@
+"""Properties of the stored notebooks, read without running them."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+import yaml
+
+from th_utils.models.registry import DEFAULT, MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
+DIRECTIVE = re.compile(r"^\s*(`{3,}|:{3,})\{|\{[a-z:]+\}`", re.MULTILINE)
+EXERCISE = re.compile(r"^(#{2,6}\s.*|\*\*)exercise\s+[\w.]+", re.I | re.M)  # a heading or a bold lead
+FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?solution.*?</summary>.*?</details>", re.I | re.S)
+CODE_FOLDS = {"hide-input", "hide-cell", "solution"}
+RUNGS = ["recall", "modify", "implement", "investigate"]
+RUNG = re.compile(r"^### Exercise (\d+) \((\w+), (\d+) min(, open)?\)$", re.M)
+HINT = re.compile(r"^<details><summary>Hint (\d)</summary>(.+)</details>$", re.M)
+ONE_WAY = re.compile(r"^<details><summary>One way to do it \(solution\)</summary>(.+)</details>$", re.M)
+HOW = """The {} exercises take about {} minutes in all: open the three hints one at a time, call your result `answer`
+where there is a check (`th.exercise` compares it and says what is missing), and open the folded solution last."""
+OPTION = re.compile(r"^<details><summary>([A-D])\. (.+)</summary>(Yes|No): (.+)</details>$", re.M)
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def cells(notebook, kind: str) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def setup_cell(path: Path) -> str:
+    return cells(nbformat.read(path, as_version=4), "code")[0].source
+
+
+def test_there_are_notebooks():
+    assert PATHS
+
+
+def test_notebook_is_valid_and_runs_on_python3(notebook):
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_nothing_is_stored_that_a_run_made(notebook):
+    for cell in cells(notebook, "code"):
+        assert cell.outputs == [] and cell.execution_count is None, cell.source[:80]
+    assert "widgets" not in notebook.metadata
+
+
+def test_setup_cell_is_the_same_everywhere(path):
+    assert setup_cell(path) == setup_cell(PATHS[0])
+
+
+def test_setup_cell_installs_from_the_address_of_the_book(path):
+    """pip needs the branch, or a fork that lives on another one would install somebody else's."""
+    repository = CONFIG["repository"]
+    assert f'"th-utils @ git+{repository["url"]}@{repository["branch"]}"' in setup_cell(path)
+    assert setup_cell(path).count("github.com") == 1
+
+
+def test_setup_cell_changes_no_version_that_is_installed(path):
+    """What is there goes into the file that the install is held to, before anything is installed."""
+    before, install = re.findall(r"^ +%pip (.+)$", setup_cell(path), re.M)
+    (kept,) = re.findall(r"list --format=freeze > (\S+)", before)
+    assert install.startswith(f"install -q -c {kept} ")
+    assert not re.search(r"-U\b|--upgrade|--force|--pre\b|==", install)
+
+
+def test_setup_cell_offers_the_models_in_a_form_of_colab(path):
+    source = setup_cell(path)
+    assert source.startswith("# @title ") and len(source.splitlines()) <= 12
+    ((default, offered),) = re.findall(r'^MODEL = "(\S+)"  # @param (\[.+?\]) \{allow-input: true\}$', source, re.M)
+    offered = json.loads(offered)
+    assert default == DEFAULT and set(offered) == {name for name, card in MODELS.items() if card.kind != "tiny"}
+    assert source.endswith("\nth.setup(MODEL)")
+
+
+def test_code_cells_are_short(notebook):
+    sources = [cell.source.splitlines() for cell in cells(notebook, "code")]
+    lengths = [len([line for line in lines if line.strip()]) for lines in sources]
+    assert median(lengths) <= 8
+    assert max(lengths) <= 25
+
+
+def test_no_myst_syntax_that_colab_shows_raw(notebook):
+    for cell in cells(notebook, "markdown"):
+        assert not DIRECTIVE.search(cell.source), cell.source[:80]
+
+
+def test_one_title_and_no_skipped_heading_level(notebook):
+    """One h1, and levels that go down one step at a time: screen readers navigate by them."""
+    fenced = re.compile(r"```.*?```", re.DOTALL)
+    text = "\n".join(fenced.sub("", cell.source) for cell in cells(notebook, "markdown"))
+    levels = [len(marks) for marks in re.findall(r"^(#{1,6})\s", text, re.MULTILINE)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_chapter_has_exercises_with_solutions(notebook):
+    """At least three, and each one is followed, before the next, by a folded solution."""
+    exercises: list[list] = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and EXERCISE.search(cell.source):
+            exercises.append([])
+        if exercises:
+            exercises[-1].append(cell)
+    assert len(exercises) >= 3
+    for part in exercises:
+        text = [cell for cell in part if cell.cell_type == "markdown" and FOLD.search(cell.source)]
+        code = [cell for cell in part if CODE_FOLDS & set(cell.metadata.get("tags", []))]
+        assert text or code, f"no folded solution after: {part[0].source[:80]}"
+
+
+def test_every_exercise_is_a_rung_with_minutes_and_three_hints(notebook):
+    """The ladder from recall to investigate; the minutes add up, and an open exercise tells one way to do it."""
+    text = "\n\n".join(cell.source for cell in cells(notebook, "markdown"))
+    opening, *exercises = re.split(r"^(?=### Exercise )", text.split("\n## Exercises\n", 1)[1], flags=re.M)
+    rungs = [RUNG.match(one) for one in exercises]
+    assert all(rungs), [one.splitlines()[0] for one, rung in zip(exercises, rungs, strict=True) if not rung]
+    numbers, kinds, minutes, is_open = zip(*(rung.groups() for rung in rungs), strict=True)
+    assert [int(number) for number in numbers] == list(range(1, len(rungs) + 1))
+    assert set(kinds) == set(RUNGS) and list(kinds) == sorted(kinds, key=RUNGS.index)
+    count = ["three", "four", "five", "six"][len(rungs) - 3]
+    assert opening.split() == HOW.format(count, sum(map(int, minutes))).split()
+    for exercise, kind, alone in zip(exercises, kinds, is_open, strict=True):
+        exercise = exercise.split("\n## ")[0]
+        assert [number for number, _ in HINT.findall(exercise)] == list("123"), exercise[:80]
+        assert exercise.count("<summary>Hint") == 3, exercise[:80]
+        assert bool(alone) == (kind == "investigate"), exercise[:80]
+        if kind == "investigate":
+            (plan,) = ONE_WAY.findall(exercise)
+            assert 60 <= len(plan.split()) <= 150, exercise[:80]
+
+
+def test_quiz_explains_every_answer(notebook):
+    """Three questions right before the exercises, each with one right option, and a reason behind every option."""
+    (at,) = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises\n")]
+    first, *others = (cell.source for cell in notebook.cells[at - 3 : at])
+    opening = "## Check yourself\n\nDecide before you open an answer; each one explains itself.\n\n"
+    assert first.startswith(opening)
+    rights = []
+    for number, question in enumerate([first.removeprefix(opening), *others], 1):
+        asked, options = question.split("\n\n")
+        assert re.match(rf"\*\*Question {number}\.\*\* .+\?$", asked, re.S), asked
+        found = OPTION.findall(options)
+        assert len(found) == len(options.splitlines()) in (3, 4), options
+        assert [letter for letter, *_ in found] == list("ABCD"[: len(found)])
+        rights += [letter for letter, _, verdict, _ in found if verdict == "Yes"]
+        assert len(rights) == number, f"exactly one option is right: {asked}"
+        assert all(len(reason.split()) >= 12 for *_, reason in found), options
+    assert len(set(rights)) > 1, "the right answer is always the same letter"
+
+
+def test_folds_are_closed(notebook):
+    for cell in cells(notebook, "markdown"):
+        assert cell.source.count("<details") == cell.source.count("</details>"), cell.source[:80]
+
+
+def test_hints_on_one_line_are_html(notebook):
+    """A line that begins with a tag is no Markdown: backticks and dollars in it would stand on the page as they are."""
+    lines = [line for cell in cells(notebook, "markdown") for line in cell.source.splitlines()]
+    assert not [line for line in lines if line.startswith("<details") and re.search(r"`|\$[^$]+\$", line)]
+
+
+def test_chapter_of_the_contents_exists():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
+    stems = {f"notebooks/{path.stem}" for path in PATHS}
+    assert {name for name in named if name.startswith("notebooks/")} == stems
+
+
+def test_colab_button_leads_to_a_tracked_file(path):
+    """The theme makes repository/blob/branch/path of it: branch and file must be what is published."""
+    assert CONFIG["repository"]["branch"] and not CONFIG["repository"].get("path_to_book")
+    assert CONFIG["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
+    name = path.relative_to(ROOT).as_posix()
+    listing = subprocess.run(["git", "ls-files", "--", name], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    assert listing.stdout.strip() == name, f"{name} is not tracked by git"

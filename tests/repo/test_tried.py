@@ -1,0 +1,35 @@
+"""The page of what was tried says what the test files say, and how their last run ended."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "_ext"))
+import tried  # noqa: E402
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.test_a" name="test_one[x]"/>
+<testcase classname="tests.test_a" name="test_one[y]"><failure/></testcase>
+<testcase classname="tests.test_a" name="test_two"><skipped/></testcase>
+<testcase classname="tests.test_b" name="test_one"/>
+</testsuite></testsuites>"""
+
+
+def test_every_file_of_the_page_is_there_and_tests_something():
+    page = (ROOT / "book" / "robustness.md").read_text(encoding="utf8")
+    named = [name for line in page.splitlines() if line.startswith("```{tried}") for name in line.split()[1:]]
+    assert len(named) > 10 and len(set(named)) == len(named)
+    for name in named:
+        about, tests = tried.sentences(ROOT / "tests" / f"{name}.py")
+        assert about.endswith(".") and tests, name
+
+
+def test_cases_are_counted_by_how_they_ended(tmp_path):
+    (tmp_path / "unit.xml").write_text(REPORT, encoding="utf8")
+    found = tried.results([tmp_path / "unit.xml"])
+    assert found["test_a", "test_one"] == {"passed": 1, "failed": 1}
+    assert found["test_a", "test_two"] == {"skipped": 1} and found["test_b", "test_one"] == {"passed": 1}
+
+
+def test_without_a_report_there_are_no_results(tmp_path):
+    assert not tried.results([tmp_path / "unit.xml"])

@@ -1,0 +1,1 @@
+"""Channels: directions that heads write, read, turned, swept and edited."""

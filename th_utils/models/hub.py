@@ -1,0 +1,146 @@
+"""Models in Hugging Face folders: find one in the hub's cache or download it, check what it holds, read it.
+
+Only safetensors are read, never a pickle, and no code that comes with a model is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from th_utils.models.registry import ModelCard
+
+HUB_TIMEOUT = 5  # seconds until the hub must have answered the first request
+HUB_FILES = [
+    "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*",
+    "vocab.json", "merges.txt", "special_tokens_map.json",
+]  # fmt: skip
+
+
+class ModelNotFound(RuntimeError):
+    """A model's files could not be had: the message says what happened, what was expected and the fix."""
+
+
+def hub_model(card: ModelCard) -> Path:
+    """Folder with the files of a hub `card`: the local Hugging Face cache if it has them, else a download.
+
+    Raises:
+        ModelNotFound: neither worked; the message names the three ways out. Without a connection this takes
+            seconds, not minutes.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    partly = ""
+    for repository in (card.source, *card.aliases):
+        try:
+            folder = Path(snapshot_download(repository, allow_patterns=HUB_FILES, local_files_only=True))
+            return check_folder(folder)
+        except ModelNotFound as error:
+            partly = f" (what is there: {error})"
+        except OSError:  # the hub library's way to say that its cache has no such model
+            continue
+    try:
+        HfApi().model_info(card.source, timeout=HUB_TIMEOUT)  # the download alone would wait without limit
+        return check_folder(Path(snapshot_download(card.source, allow_patterns=HUB_FILES)))
+    except ModelNotFound:
+        raise
+    except Exception as error:  # connection, proxy, permission, disk: the same three ways out of all of them
+        raise ModelNotFound(
+            f"{card.name}: {card.source!r} is not complete in the local Hugging Face cache{partly}, and the "
+            f"hub did not deliver it ({type(error).__name__}: {first_line(error)}). Do one of these: "
+            f"(1) connect and retry; (2) on another machine run `hf download {card.source}` and copy its "
+            f"cache folder into this machine's HF_HOME; (3) set TH_MODEL to a directory with the model in "
+            f"Hugging Face format."
+        ) from error
+
+
+def check_folder(folder: Path) -> Path:
+    """Return `folder` if it holds a config, safetensors weights and a tokenizer; else raise ModelNotFound."""
+
+    def has(*patterns: str) -> bool:
+        return any(path.is_file() for pattern in patterns for path in folder.glob(pattern))
+
+    if not has("config.json"):
+        raise ModelNotFound(f"{folder} is not a model in Hugging Face format: it has no config.json")
+    if not has("*.safetensors"):
+        pickled = has("*.bin", "*.pt", "*.pth", "*.ckpt")
+        never = " Its pickled weights are never read, because unpickling can run any code." if pickled else ""
+        raise ModelNotFound(
+            f"{folder} has no *.safetensors weights.{never} Save the model with save_pretrained(), which writes them."
+        )
+    if not (has("tokenizer.json", "tokenizer.model") or (has("vocab.json") and has("merges.txt"))):
+        raise ModelNotFound(
+            f"{folder} has no tokenizer (tokenizer.json, or vocab.json and merges.txt). Save the model's "
+            f"tokenizer there with save_pretrained()."
+        )
+    return folder
+
+
+def read_folder(
+    folder: Path, device_map: str | dict[str, str | int] | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The float32 model and the tokenizer in `folder`; weights are memory-mapped, the file is never written.
+
+    With a `device_map` accelerate puts each part where the map says; parts on "disk" are read from `folder` when used.
+
+    Raises:
+        ModelNotFound: something in it is damaged, or the weights are not complete.
+        ValueError: the model cannot be split so.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    how = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet_transformers():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager",
+                output_loading_info=True, device_map=device_map, **how,
+            )  # fmt: skip
+            tokenizer = AutoTokenizer.from_pretrained(folder, **how)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
+        if device_map is not None:
+            raise ValueError(
+                f"the model in {folder} could not be split with device_map={device_map!r} "
+                f"({type(error).__name__}: {first_line(error)}). Name every part as the model does and devices that "
+                f"this machine has; or leave device_map out"
+            ) from error
+        raise ModelNotFound(
+            f"the model in {folder} could not be read ({type(error).__name__}: {first_line(error)}). If "
+            f"th_utils or the hub library put it there, delete that folder and try again; else save it anew "
+            f"with save_pretrained()."
+        ) from error
+    if info["missing_keys"]:  # transformers would go on with random numbers in their place
+        missing = sorted(info["missing_keys"])
+        raise ModelNotFound(
+            f"the weights in {folder} are not complete: {len(missing)} parameters are missing, for example "
+            f"{missing[0]}. Fetch or save the model anew."
+        )
+    return model, tokenizer
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence the progress bars and advisory log of transformers inside the block, by its own switches."""
+    from transformers.utils import logging as hf_logging
+
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not empty, for a message of one's own."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

@@ -1,0 +1,167 @@
+"""Three randomly initialised models, one per architecture, and the tokenizer that they share.
+
+They say nothing sensible and are not meant to: they let every function and notebook run in seconds,
+offline, on all three shapes of model (LayerNorm with learned positions, parallel blocks with partial
+rotary, grouped-query RMSNorm). Weights are drawn wider than a trainer would, so that attention patterns
+differ between heads and norms have something to fold.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from th_utils.models.registry import ModelCard
+
+BOS, PAD = "<|endoftext|>", "<pad>"
+N_CTX = 512
+TASKS = ("ioi", "laundry_list", "colored_objects", "facts")
+WORDS = """
+the a an to of and in on at it is was were be has have had he she they them his her their with for from by
+as that this then when after while who what where which how many not no yes or but if so there here all one
+two three four five six seven eight nine ten new old big small good long first last next other same more
+most very went gave give got had said saw took put made bought found lost sent wanted decided argued working
+work fun drink met answer question list color colour thing item items things same as true false capital city
+country language river born lives speaks located apple banana orange lemon pear grape peach cherry bread
+cheese butter milk water coffee tea juice soup cake rice salt ball bat bone book box bottle bowl bag basket
+bell bike boat brush bucket button camera candle card chair clock coat computer cup desk dish doll door drum
+fan flag flower fork glass glove guitar hammer hat jacket kettle key kite knife lamp map mirror mug necklace
+needle newspaper paper pen pencil phone piano picture pillow plate pot ring rope ruler scarf scissors shirt
+shoe sock sofa spoon stamp stone table ticket towel toy umbrella vase wallet watch window bank bar beach
+bridge cafe church cinema farm garden hospital hotel house kitchen library market museum office park
+restaurant river road school shop station store street theater train bus car tree dog cat bird fish horse
+cow red blue green yellow orange purple pink black white brown gray silver gold man woman boy girl king
+queen friend teacher doctor day night year time week morning name word number Then When After While The A I
+He She They It On In At There What Where Which Question Answer Ana Bob Mary John Tom James Alice Sarah Paul
+Mark Anna David Emma Jack Kate Luke Peter Rose Sam Will France Germany Italy Spain England Japan China
+Russia Paris Berlin Rome Madrid London Tokyo Beijing Moscow Monday Tuesday Wednesday Thursday Friday
+Saturday Sunday
+"""
+
+
+def vocabulary_words() -> list[str]:
+    """The words with a token of their own: everyday and task words, letters, numbers to 99."""
+    found = set(WORDS.split())
+    for text in _task_strings():
+        found.update(re.findall(r"[A-Za-z]+", text))
+    found.update(map(str, range(100)))
+    found.update("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return sorted(found)
+
+
+def make_tokenizer() -> Tokenizer:
+    """A byte-level tokenizer: each word is one token, with or without a space before it; the rest is bytes.
+
+    Pieces are scored so that one long token always beats several short ones (a Unigram model; bytes at
+    −10). No text is unknown, and decoding gives back exactly what was encoded.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    scores = {BOS: 0.0, PAD: 0.0}
+    scores |= dict.fromkeys(sorted(pre_tokenizers.ByteLevel.alphabet()), -10.0)
+    for word in vocabulary_words():
+        scores["Ġ" + word] = -1.0
+        if len(word) > 1:
+            scores[word] = -2.0
+    tokenizer = Tokenizer(models.Unigram(list(scores.items()), unk_id=None, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(BOS, special=True), AddedToken(PAD, special=True)])
+    return tokenizer
+
+
+def build(card: ModelCard, seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, Path]:
+    """The tiny model of `card` with weights drawn from `seed`, its tokenizer and the tokenizer's folder."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = _folder() / card.architecture
+    if not folder.exists():
+        from transformers import PreTrainedTokenizerFast
+
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=make_tokenizer(), bos_token=BOS, eos_token=BOS, pad_token=PAD,
+            model_max_length=N_CTX, clean_up_tokenization_spaces=False,
+        )  # fmt: skip
+        tokenizer.save_pretrained(folder)
+        _config(card, len(tokenizer)).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    config = _config(card, len(tokenizer))
+    with torch.random.fork_rng(devices=[]):  # the constructor draws too, from the caller's random state
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    _draw_weights(model, torch.Generator().manual_seed(seed))
+    return model.eval(), tokenizer, folder
+
+
+def _config(card: ModelCard, vocabulary: int):
+    from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig
+
+    tokens = {"vocab_size": vocabulary, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
+    if card.architecture == "gpt2":
+        sizes = {"n_layer": card.n_layers, "n_head": card.n_heads, "n_embd": card.d_model}
+        return GPT2Config(n_positions=N_CTX, **sizes, **tokens)
+    sizes = {
+        "num_hidden_layers": card.n_layers, "num_attention_heads": card.n_heads, "hidden_size": card.d_model,
+        "intermediate_size": 4 * card.d_model, "max_position_embeddings": N_CTX,
+    }  # fmt: skip
+    if card.architecture == "gpt_neox":
+        return GPTNeoXConfig(rotary_pct=0.5, use_parallel_residual=True, **sizes, **tokens)
+    return LlamaConfig(num_key_value_heads=card.n_kv_heads, tie_word_embeddings=True, **sizes, **tokens)
+
+
+def _draw_weights(model: PreTrainedModel, generator) -> None:
+    """Matrices at 1.5 over the root of the width, which spreads attention scores by about 2; gains near 1."""
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim == 2:
+                scale = 1.5 if "wpe" not in name else 0.5
+                parameter.copy_(noise * scale / model.config.hidden_size**0.5)
+            else:
+                parameter.copy_(0.1 * noise + (0.0 if name.endswith("bias") else 1.0))
+
+
+def _task_strings() -> Iterator[str]:
+    """Every string in the upper-case constants of the task modules, whatever they are nested in."""
+    for name in TASKS:
+        try:
+            module = importlib.import_module(f"th_utils.tasks.{name}")
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("th_utils.tasks"):
+                raise
+            continue
+        for constant, value in vars(module).items():
+            if constant.isupper():
+                yield from _strings(value)
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for pair in value.items():
+            yield from _strings(pair)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for part in value:
+            yield from _strings(part)
+
+
+def _folder() -> Path:
+    return Path(_temporary().name)
+
+
+@functools.cache
+def _temporary() -> tempfile.TemporaryDirectory:
+    # TransformerLens makes a tokenizer again from its name_or_path: it needs a folder, gone when Python exits
+    return tempfile.TemporaryDirectory(prefix="th_utils-tiny-")

@@ -1,0 +1,1 @@
+"""Running a model on prompts, and what its runs say."""

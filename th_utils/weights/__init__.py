@@ -1,0 +1,1 @@
+"""Weight space: tensors only, no model."""
