@@ -1,20 +1,41 @@
 """What the unit tests share: the tiny models, prompts and runs on them, and errors as a user sees them."""
 
+import atexit
 import contextlib
 import functools
+import tempfile
+from pathlib import Path
 
 import jaxtyping
 import pytest
+import tiny_models
 import torch
 
 import th_utils as th
-from th_utils.models.pypi import ModelNotFound
+from th_utils.models.hub import ModelNotFound
 from th_utils.models.registry import DEFAULT
 from th_utils.tasks import ioi
 
 torch.set_num_threads(1)
 TINY = ("tiny-gpt2", "tiny-neox", "tiny-llama")
-_load = functools.cache(th.load_model)  # models are read-only here: edits restore what they change
+
+
+@functools.cache
+def _tiny_folders() -> dict[str, Path]:
+    folder = tempfile.TemporaryDirectory(prefix="th-tiny-")
+    atexit.register(folder.cleanup)
+    return tiny_models.write(Path(folder.name))
+
+
+def tiny_folder(name: str) -> Path:
+    """The directory of a tiny model, gone when Python exits."""
+    return _tiny_folders()[name]
+
+
+@functools.cache
+def _load(name: str, **how):
+    """A model, once per process: they are read-only here, and edits restore what they change."""
+    return th.load_model(tiny_folder(name) if name in TINY else name, **how)
 
 
 def pytest_configure(config):

@@ -1,19 +1,102 @@
-"""Checks in the notebooks: claims that must hold on the default model, and exercises that must be solved.
+"""What notebooks say and check: sentences and tables made by code, claims that must hold, exercises to solve.
 
-On another model than the default one the same claim is reported, not enforced: what is true of SmolLM2 need not be
-true of GPT-2. A claim about an identity (sums, invariances) holds for every model and is always enforced.
+Prose that names a head or a number must have computed it. A claim is enforced on the default model and reported on
+others: what is true of SmolLM2 need not be true of GPT-2. An identity (sums, invariances) holds for every model and is
+always enforced.
 """
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
+from inspect import cleandoc
+from string import Formatter
 
 import numpy as np
 
-from ._guards import real
-from .classes import check_classes
 from .models.loading import is_default
-from .stats import array
+from .models.registry import DEFAULT, find_card
+from .stats import Estimate, array
+from .weights.heads import label
+
+
+class _Markdown:
+    """Markdown made by code."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        # Without its marks for readers that show no Markdown, among them sentences quoted on another page.
+        # Outside code and formulas the beginning of an HTML element, of a token for instance, is text.
+        parts = re.split(r"(`[^`]*`|\$[^$\n]*\$)", self.text)
+        parts[::2] = [re.sub(r"<(?=[A-Za-z/!?])", "&lt;", part) for part in parts[::2]]
+        return {"text/markdown": "".join(parts), "text/plain": re.sub(r"\*+(?=\S)|(?<=\S)\*+|`", "", self.text)}
+
+
+class _Facts(Formatter):
+    """Fill a template; heads and components are written by their labels."""
+
+    def format_field(self, value, spec: str) -> str:
+        if isinstance(value, Estimate):
+            return format(value, spec)
+        if isinstance(value, tuple):
+            return label(value)
+        if isinstance(value, list) and all(isinstance(one, tuple) for one in value):
+            return heads(value)
+        return super().format_field(value, spec)
+
+
+def read(text: str, *, holds=None, otherwise: str | None = None, name: str | None = None, **facts) -> None:
+    """Display a reading: a Markdown template with `{facts}` filled in, and nothing else to compute.
+
+    A tuple is written as a head or component ("20.0"), a list of them as a list of heads; other facts take format specs
+    (`{gain:+.1f}`). `holds` is whether the reading is true: on the default model a false one raises `ClaimFailed`, on
+    another model the template `otherwise` is shown, or that it is not so, with the facts. `name` as in `say`.
+    """
+    fill = _Facts()
+    filled = fill.format(cleandoc(text), **facts)
+    if holds is not None and not bool(holds):
+        if find_card().name == DEFAULT:
+            raise ClaimFailed(f"this reading does not hold here: {filled}")
+        told = ", ".join(f"{fact} {fill.format_field(value, '')}" for fact, value in facts.items())
+        filled = f"*Not so on this model.* {told}" if otherwise is None else fill.format(cleandoc(otherwise), **facts)
+    _show(filled, name)
+
+
+def say(text: str, name: str | None = None) -> None:
+    """Display a sentence with computed numbers as Markdown.
+
+    With `name`, other pages of the book can quote it (MyST-NB's `glue:text`), as `View.show` does for figures; they
+    show it as plain text, so it should hold no formulas, links or tables.
+    """
+    _show(" ".join(text.split()), name)
+
+
+def _show(text: str, name: str | None = None) -> None:
+    from IPython.display import display
+
+    display(_Markdown(text), metadata=glued(name))
+
+
+def glued(name: str | None) -> dict:
+    """Make the display metadata by which MyST-NB's `glue` finds an output under a name."""
+    return {} if name is None else {"scrapbook": {"name": name, "mime_prefix": ""}}
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Display a Markdown table with computed entries; every row needs one entry per column."""
+    if any(len(row) != len(columns) for row in rows):
+        raise ValueError(f"every row needs {len(columns)} entries ({', '.join(columns)}), got {[len(r) for r in rows]}")
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [columns, ["---"] * len(columns), *rows]]
+    _show("\n".join("| " + " | ".join(row) + " |" for row in cells))
+
+
+def heads(names: Sequence[tuple[int, ...]]) -> str:
+    """Write heads or components as in prose: `23.0, 23.1 and 23.2`, or "none"."""
+    words = [label(name) for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "none"
 
 
 class ClaimFailed(AssertionError):
@@ -21,9 +104,9 @@ class ClaimFailed(AssertionError):
 
 
 def claim(model, text: str, holds, value=None) -> None:
-    """State a measured claim: prints it with its value, and raises `ClaimFailed` when it fails on the default model.
+    """State a measured claim: print it with its value, and raise `ClaimFailed` when it fails on the default model.
 
-    `text` says what would be false if it failed; `value` is printed beside it: a number with four digits, anything
+    `text` is the claim, as a sentence; `value` is printed beside it: a number with four digits, anything
     else (a `stats.Estimate`, a sentence) as it is.
     """
     shown = "" if value is None else f" ({value:.4g})" if isinstance(value, float) else f" ({value})"
@@ -41,15 +124,12 @@ def identity(text: str, left, right, tolerance: float = 1e-4) -> None:
     Raises `ClaimFailed` when they do not or hold NaN or infinite numbers, `ValueError` for different shapes (axes of
     length 1 aside).
     """
-    tolerance = real("tolerance", tolerance, least=0)
     a, b = (np.squeeze(array(value)) for value in (left, right))
     if a.shape != b.shape:
         raise ValueError(f"{text}: cannot compare shape {a.shape} with {b.shape}")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ClaimFailed(f"{text}: NaN or infinite numbers")
     gap = np.abs(a - b).max(initial=0.0)
     scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0), 1e-12)
-    if gap > tolerance * scale:
+    if not gap <= tolerance * scale or not np.isfinite(scale):  # NaN is no agreement
         raise ClaimFailed(f"{text}: largest gap {gap:.3g} against a scale of {scale:.3g}")
     print(f"✓ {text} (largest gap {gap / scale:.0e} of the scale)")
 
@@ -74,6 +154,3 @@ def exercise(name: str, answer, expected, tolerance: float = 1e-3, hint: str = "
     if not ok:
         raise ClaimFailed(f"{name}: not yet, got {answer!r}. {hint}".strip())
     print(f"✓ {name}")
-
-
-check_classes(globals())

@@ -1,4 +1,4 @@
-"""Intervals and ranking measures: thin names over scipy, so that every claim in the book can carry one."""
+"""Estimates with their intervals: thin names over scipy and scikit-learn, so that every claim can carry one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from ._guards import real, whole
+from ._guards import real
 
 
 class Estimate(NamedTuple):
@@ -17,6 +17,11 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, number) -> Estimate:
+        """Return an estimate as it is, and a plain number as an estimate without width."""
+        return number if isinstance(number, Estimate) else cls(float(number), float(number), float(number))
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".2f"
@@ -28,97 +33,57 @@ class Estimate(NamedTuple):
         return format(self)
 
 
-def array(values, name: str = "values") -> np.ndarray:
-    """Real numbers as float64, from a tensor of any kind on any device or anything numpy reads."""
+def array(values) -> np.ndarray:
+    """Convert real numbers to float64, from a tensor of any kind on any device or anything numpy reads."""
     if hasattr(values, "detach"):
-        if values.is_meta:
-            raise ValueError(f"{name}: the device meta holds no numbers")
         values = values.detach().cpu()
         values = (values if values.is_complex() else values.double()).numpy()  # double: numpy has no bfloat16
     if np.iscomplexobj(values):
-        raise ValueError(f"{name} must be real numbers, got complex ones")
+        raise ValueError("need real numbers, got complex ones")
     return np.asarray(values, dtype=float)
 
 
-def _values(values, name: str = "values") -> np.ndarray:
-    flat = array(values, name).ravel()
-    if flat.size == 0:
-        raise ValueError(f"{name} must hold at least one number, got no numbers")
-    bad = int((~np.isfinite(flat)).sum())
-    if bad:
-        raise ValueError(f"{name} must be finite numbers, {bad} of {flat.size} are NaN or infinite")
-    return flat
-
-
-def _pair(first, second, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    one, other = (_values(values, name) for values, name in zip((first, second), names, strict=True))
-    if one.size != other.size:
-        raise ValueError(f"{names[0]} and {names[1]} differ in length: {one.size} and {other.size}")
-    return one, other
-
-
 def mean(values, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Estimate:
-    """Mean with a bootstrap interval over prompts (percentile, seeded)."""
-    numbers, n_resamples = _values(values), whole("n_resamples", n_resamples)
-    level = real("level", level, above=0, below=1)
-    if numbers.size == 1 or np.ptp(numbers) == 0:
-        return Estimate(numbers[0], numbers[0], numbers[0])
-    interval = stats.bootstrap(
-        (numbers,), np.mean, confidence_level=level, n_resamples=n_resamples, method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
-    return Estimate(numbers.mean(), interval.low, interval.high)
+    """Estimate a mean with a bootstrap interval over prompts (percentile, seeded)."""
+    return bootstrap(np.mean, values, level=level, n_resamples=n_resamples, seed=seed)
 
 
 def share(hits, level: float = 0.95) -> Estimate:
-    """Share of true values with Wilson's interval, which stays sensible near 0 and 1."""
-    numbers, level = _values(hits, "hits"), real("level", level, above=0, below=1)
+    """Estimate the share of true values with Wilson's interval, which stays sensible near 0 and 1."""
+    numbers = _flat("hits", hits)
     if not np.isin(numbers, (0.0, 1.0)).all():
         raise ValueError("hits must be true/false or 0/1: use mean() for other numbers")
-    test = stats.binomtest(int(numbers.sum()), numbers.size)
-    interval = test.proportion_ci(level, method="wilson")
+    interval = stats.binomtest(int(numbers.sum()), numbers.size).proportion_ci(level, method="wilson")
     return Estimate(numbers.mean(), interval.low, interval.high)
 
 
 def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> Estimate:
-    """Percentile bootstrap of `statistic(*samples)`, resampling the samples together (paired by position)."""
-    arrays, n_resamples = [_values(s) for s in samples], whole("n_resamples", n_resamples)
-    level = real("level", level, above=0, below=1)
-    if len({a.size for a in arrays}) != 1:
+    """Estimate `statistic(*samples)` with a percentile bootstrap that resamples the samples together (paired).
+
+    Raises `ValueError` for samples of different lengths, empty ones, and numbers that are not finite.
+    """
+    arrays = [_flat("samples", sample) for sample in samples]
+    if len({one.size for one in arrays}) != 1:
         raise ValueError(
-            f"samples must have equal lengths (they are resampled together), got {[a.size for a in arrays]}"
+            f"samples must have equal lengths (they are resampled together), got {[*map(np.size, arrays)]}"
         )
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(arrays[0].size, size=(n_resamples, arrays[0].size))
-    values = [statistic(*(a[d] for a in arrays)) for d in draws]
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(statistic(*arrays)), float(low), float(high))
+    value = float(statistic(*arrays))
+    if all(one.size == 1 or np.ptp(one) == 0 for one in arrays):
+        return Estimate.of(value)
+    simple = len(arrays) == 1 and statistic is np.mean
+    interval = stats.bootstrap(
+        arrays, statistic, paired=len(arrays) > 1, vectorized=simple, confidence_level=real("level", level, 0, 1),
+        n_resamples=n_resamples, method="percentile", rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Estimate(value, float(interval.low), float(interval.high))
 
 
-def rank_correlation(x, y) -> float:
-    """Spearman's ρ; NaN when one side is constant."""
-    x, y = _pair(x, y, ("x", "y"))
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(stats.spearmanr(x, y).statistic)
-
-
-def auroc(scores, positives) -> float:
-    """Area under the ROC curve: the chance that a random positive scores above a random negative (ties count half)."""
-    scores, positives = _pair(scores, positives, ("scores", "positives"))
-    positives = positives.astype(bool)
-    if positives.all() or not positives.any():
-        raise ValueError("need at least one positive and one negative to rank")
-    ranks = stats.rankdata(scores)
-    n_positive, n_negative = positives.sum(), (~positives).sum()
-    return float((ranks[positives].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
-
-
-def precision_at(scores, positives, k: int) -> float:
-    """Share of true positives among the k highest scores."""
-    scores, positives = _pair(scores, positives, ("scores", "positives"))
-    k = whole("k", k, 1, scores.size)
-    return float(positives[np.argsort(-scores, kind="stable")[:k]].mean())
+def _flat(name: str, values) -> np.ndarray:
+    flat = array(values).ravel()
+    if not flat.size or not np.isfinite(flat).all():
+        bad = int((~np.isfinite(flat)).sum())
+        raise ValueError(f"{name} must be finite numbers, at least one: {bad} of {flat.size} are NaN or infinite")
+    return flat
 
 
 class Logistic(NamedTuple):
@@ -129,21 +94,20 @@ class Logistic(NamedTuple):
 
 
 def logistic(predictors: Mapping[str, object], hits, level: float = 0.95) -> Logistic:
-    """Log-odds of a hit as a linear function of predictors, each standardised to mean 0 and sd 1 (scikit-learn).
+    """Fit the log-odds of a hit as a linear function of predictors, each standardised to mean 0 and sd 1.
 
     A faint ridge (1e-3 per coefficient) keeps separable data finite; intervals are Wald's, from the inverse of the
     penalised information. An intercept is fitted and left out. A coefficient of 0.7 doubles the odds per standard
-    deviation. A constant predictor gets 0.
+    deviation. A constant predictor gets 0. Uses scikit-learn.
     Raises `ValueError` for no predictors, other lengths, outcomes other than 0 and 1, or all alike.
     """
     from sklearn.linear_model import LogisticRegression  # a second to import, and only wanted here
     from sklearn.metrics import log_loss
 
-    y = _values(hits, "hits")
-    if set(np.unique(y)) != {0.0, 1.0} or not len(predictors):
+    y = _flat("hits", hits)
+    if set(np.unique(y)) != {0.0, 1.0} or not predictors:
         raise ValueError("hits must be true/false or 0/1, some of each, and there must be at least one predictor")
-    level = real("level", level, above=0, below=1)
-    columns = [_pair(values, y, (name, "hits"))[0] for name, values in predictors.items()]
+    columns = [_flat(name, values) for name, values in predictors.items()]
     x = np.column_stack([(c - c.mean()) / (c.std() if np.ptp(c) else 1.0) for c in columns])
     ridge = 1e-3
     fit = LogisticRegression(C=1 / ridge, tol=1e-8, max_iter=1000).fit(x, y)

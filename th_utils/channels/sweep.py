@@ -1,6 +1,6 @@
 """Set a channel's coordinates at END to many points and see where heads look and what the model answers.
 
-Everything here re-runs only the last token of prompts that were run once (`runs.rerun_last`). One setting of one
+Everything here re-runs only the last token of prompts that were run once (`rerun_last`). One setting of one
 prompt costs one token through the layers after the channel: about 1/100 of a prompt of 50 tokens in the default model.
 """
 
@@ -15,45 +15,25 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from .._guards import indices, numbers, real, whole
-from ..classes import check_classes
-from ..runs.metrics import logits, spots
-from ..runs.run import Run, rerun_last
-from ..weights.heads import check_head
+from ..models import parts
+from ..runs.metrics import logits
+from ..runs.run import Run, rerun_last, within
+from ..weights.heads import Head, check_head
 from .channel import Channel
 
 
-def grid(limit: float, dimensions: int, n: int) -> Float[Tensor, "points dimensions"]:
-    """All points of a box from -`limit` to `limit` with `n` steps along every dimension; the last moves fastest."""
-    limit, dimensions, n = real("limit", limit, above=0), whole("dimensions", dimensions), whole("n", n, 2)
-    return torch.cartesian_prod(*[torch.linspace(-limit, limit, n)] * dimensions).reshape(-1, dimensions)
-
-
-def looks(
-    result: Run, heads: Sequence[tuple[int, int]], positions: Int[Tensor, "batch items"]
-) -> Float[Tensor, "batch items"]:
-    """Attention from END to some positions per prompt, mean over heads."""
-    positions = spots(result, positions)
-    heads = [check_head(head, *result.z.shape[0:4:3]) for head in heads]
-    if not heads:
-        raise ValueError("looks needs at least one head")
-    return torch.stack([_row(result, head, positions) for head in heads]).mean(0)
-
-
-def _row(result: Run, head: tuple[int, int], positions: Tensor) -> Tensor:
-    return result.at(result.pattern, axis=3)[head[0], :, head[1]].gather(1, positions)
-
-
 def traverse(
-    model, base: Run, channel: Channel, points, heads: Sequence[tuple[int, int]], positions: Int[Tensor, "batch items"]
+    model, base: Run, channel: Channel, points, heads: Sequence[Head], positions: Int[Tensor, "batch items"]
 ) -> Float[Tensor, "points heads batch items"]:
-    """Attention of `heads` on `positions` with the channel set to every point in turn.
+    """Measure the attention of `heads` on `positions` with the channel set to every point in turn.
 
     Layers after the last of `heads` are not computed. Cost: points × prompts last tokens.
     Raises `ValueError` for heads that are not after the channel's first layer, points that are not
     [points, components], and positions that are not one row per prompt up to its END.
     """
-    points, positions = numbers("points", points, points=None, components=len(channel)), spots(base, positions)
-    heads = [check_head(head, model.cfg.n_layers, model.cfg.n_heads) for head in heads]
+    points = numbers("points", points, {"points": None, "components": len(channel)})
+    positions, size = within(base, positions), parts.shape(model)
+    heads = [check_head(head, size.layers, size.heads) for head in heads]
     early = [head for head in heads if head[0] <= channel.first_layer]
     if early or not heads:
         raise ValueError(
@@ -62,20 +42,9 @@ def traverse(
     stop = max(layer for layer, _ in heads) + 1
     seen = []
     for point in points:
-        result = rerun_last(model, base, channel.set(point), stop=stop)
-        seen.append(torch.stack([_row(result, head, positions) for head in heads]))
+        pattern = rerun_last(model, base, channel.set(point), stop=stop).at().pattern
+        seen.append(torch.stack([pattern[layer, :, head].gather(1, positions) for layer, head in heads]))
     return torch.stack(seen)
-
-
-def answers(
-    model,
-    base: Run,
-    channel: Channel,
-    values: Float[Tensor, "batch k"] | Float[Tensor, " k"],
-    ids: Int[Tensor, "batch n"],
-) -> Float[Tensor, "batch n"]:
-    """Logits of `ids` with the channel set to `values`, one point for all prompts or one per prompt."""
-    return logits(model, rerun_last(model, base, channel.set(values)), ids)
 
 
 def best_settings(
@@ -89,24 +58,23 @@ def best_settings(
     rounds: Sequence[int] = (16,),
     seed: int = 0,
 ) -> Float[Tensor, "n k"]:
-    """For every index the point that makes the model choose it most often: an oracle's table, one row per index.
+    """Search for every index the point that makes the model choose it most often: an oracle's table, one row per index.
 
     First `n_points` spread evenly over the box from -`limit` to `limit` (a Sobol sequence: a power of two), then for
     every round that many normal steps from the best point so far, with a standard deviation of limit/4, limit/8 and
     so on. A point is judged on the prompts whose answer has that index: the share of right choices among `ids`, plus
     a tenth of the mean log-probability of the answer among `ids`, which breaks ties.
-    Raises `ValueError` when an index has no prompt or there are others, or for a box or number of points that is empty.
+    Raises `ValueError` when an index has no prompt or there are others, or for a box that is empty.
     """
-    ids = indices("ids", ids, model.cfg.d_vocab, batch=len(base), n=None)
+    ids = indices("ids", ids, parts.shape(model).vocab, {"batch": len(base), "n": None})
     n_items, k = ids.shape[1], len(channel)
-    index = indices("index", index, n_items, batch=len(base)).to(base.end.device)
-    missing = sorted(set(range(n_items)) - set(index.tolist()))
-    if missing:
+    index = indices("index", index, n_items, {"batch": len(base)}).to(base.end.device)
+    if missing := sorted(set(range(n_items)) - set(index.tolist())):
         raise ValueError(f"every index 0-{n_items - 1} needs a prompt to choose on; there is none for {missing}")
     limit, n_points = real("limit", limit, above=0), whole("n_points", n_points)
 
     def judge(values: Tensor) -> Float[Tensor, " n"]:
-        out = answers(model, base, channel, values, ids)
+        out = logits(model, rerun_last(model, base, channel.set(values)), ids)
         right = (out.argmax(-1) == index) + 0.1 * out.log_softmax(-1).gather(1, index[:, None])[:, 0]
         return torch.stack([right[index == i].mean() for i in range(n_items)])
 
@@ -124,6 +92,3 @@ def best_settings(
             better = score > top
             top, best = torch.where(better, score, top), torch.where(better[:, None], trial, best)
     return best
-
-
-check_classes(globals())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from th_utils.models.registry import ModelCard
+    from .registry import ModelCard
 
 HUB_TIMEOUT = 5  # seconds until the hub must have answered the first request
 HUB_FILES = [
@@ -23,7 +23,7 @@ HUB_FILES = [
 
 
 class ModelNotFound(RuntimeError):
-    """A model's files could not be had: the message says what happened, what was expected and the fix."""
+    """The model's files could not be obtained: the message says what happened, what was expected and the fix."""
 
 
 def hub_model(card: ModelCard) -> Path:
@@ -81,16 +81,11 @@ def check_folder(folder: Path) -> Path:
     return folder
 
 
-def read_folder(
-    folder: Path, device_map: str | dict[str, str | int] | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The float32 model and the tokenizer in `folder`; weights are memory-mapped, the file is never written.
-
-    With a `device_map` accelerate puts each part where the map says; parts on "disk" are read from `folder` when used.
+def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Read the float32 model and the tokenizer in `folder`; weights are memory-mapped, the file is never written.
 
     Raises:
         ModelNotFound: something in it is damaged, or the weights are not complete.
-        ValueError: the model cannot be split so.
     """
     import torch
     from safetensors import SafetensorError
@@ -101,16 +96,10 @@ def read_folder(
         with quiet_transformers():
             model, info = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager",
-                output_loading_info=True, device_map=device_map, **how,
+                output_loading_info=True, **how,
             )  # fmt: skip
             tokenizer = AutoTokenizer.from_pretrained(folder, **how)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
-        if device_map is not None:
-            raise ValueError(
-                f"the model in {folder} could not be split with device_map={device_map!r} "
-                f"({type(error).__name__}: {first_line(error)}). Name every part as the model does and devices that "
-                f"this machine has; or leave device_map out"
-            ) from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelNotFound(
             f"the model in {folder} could not be read ({type(error).__name__}: {first_line(error)}). If "
             f"th_utils or the hub library put it there, delete that folder and try again; else save it anew "

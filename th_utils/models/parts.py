@@ -1,72 +1,113 @@
-"""The one place that reaches inside a TransformerLens `TransformerBridge`.
-
-Everything else in `th_utils` works on plain tensors. When TransformerLens changes, this file changes.
+"""The one file that reaches inside a TransformerLens `TransformerBridge`; everything else works on plain tensors.
 
 The functions here speak about one pre-norm transformer block as equations (row vectors, rotary left out of the
 notation), and hold for the three families the book uses: GPT-2, GPT-NeoX (attention and MLP in parallel, part of
 each head rotary) and Llama (grouped-query heads, rotary, gated MLP).
-
-A model may be split (`load_model(device_map=)`): activations stay on the device of the embedding, and each function
-takes them to its part and back. Parts on disk are loaded for as long as they are used, and computed on the CPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..weights.composition import rotate as rotate  # the engine and the chapters turn queries and keys with it
+from ..weights.heads import HeadWeights
+
 MATRICES = ("W_Q", "W_K", "W_V", "W_O")
+_FINGERPRINTS: WeakKeyDictionary = WeakKeyDictionary()
 
 
-def heads_shape(model) -> tuple[int, int]:
-    """(layers, query heads per layer)."""
-    return model.cfg.n_layers, model.cfg.n_heads
+class Shape(NamedTuple):
+    """The sizes of a model; `groups` query heads share one key/value head."""
+
+    layers: int
+    heads: int
+    groups: int
+    d_model: int
+    d_head: int
+    vocab: int
+    context: int
 
 
-def kv_groups(model) -> int:
-    """Query heads that share one key/value head (1 without grouped-query attention)."""
-    return model.cfg.n_heads // (model.cfg.n_key_value_heads or model.cfg.n_heads)
+def shape(model) -> Shape:
+    """Read the sizes of a model."""
+    cfg = model.cfg
+    groups = cfg.n_heads // (cfg.n_key_value_heads or cfg.n_heads)
+    return Shape(cfg.n_layers, cfg.n_heads, groups, cfg.d_model, cfg.d_head, cfg.d_vocab, cfg.n_ctx)
 
 
-@contextmanager
-def _loaded(part) -> Iterator[None]:
-    """Inside the block the weights of a component are in memory, also where they are kept on disk."""
-    if any(weight.is_meta for weight in part.parameters()):
-        from accelerate.utils import align_module_device
-
-        with align_module_device(part.original_component):
-            yield
-    else:
-        yield
+def tokenizer(model):
+    """Return the model's tokenizer."""
+    return model.tokenizer
 
 
-def _through(model, part, x: Tensor) -> Tensor:
-    """What a component makes of `x`, on the device of `x` also where the component lies on another one."""
-    if getattr(model.cfg, "n_devices", 1) == 1:
-        return part(x)
-    device = next(part.parameters()).device
-    return part(x if device.type == "meta" else x.to(device)).to(x.device)
+def fingerprint(model) -> str:
+    """Return a checksum of the model's parameters, as they were when it was asked for first.
+
+    Weights, runs, channels and edits carry it, so that those of another model of the same shape are refused. It stays
+    the same inside `th.edited`, which gives the weights back.
+    """
+    if model not in _FINGERPRINTS:
+        total = 0
+        for place, parameter in enumerate(model.parameters(), start=1):
+            bits = torch.int64 if parameter.dtype == torch.float64 else torch.int32
+            total += place * int(parameter.detach().contiguous().view(bits).sum())
+        _FINGERPRINTS[model] = f"{total % 2**32:08x}"
+    return _FINGERPRINTS[model]
 
 
-def offloaded(model, layer: int) -> bool:
-    """Whether the weights of a layer are kept on disk: they can be read, but not changed."""
-    return output_linear(model, layer).weight.is_meta
+def require_ready(model) -> None:
+    """Raise unless runs of this model are right: evaluation mode, full precision, no hooks of the reader's own.
+
+    Raises `TypeError` for anything but a `TransformerBridge`, `ValueError` for a state in which numbers would be wrong.
+    """
+    if not hasattr(model, "original_model"):
+        raise TypeError(f"model must be a TransformerBridge from th.load_model(), got {model!r:.80}")
+    if model.training or model.original_model.training:
+        raise ValueError("the model is in training mode, in which dropout makes runs random: call model.eval()")
+    weight = model.W_E
+    if weight.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"the model is in {weight.dtype}, too coarse for these numbers: load it anew, or model.float()"
+        )
+    if torch.is_autocast_enabled(weight.device.type):
+        raise ValueError("autocast is on, which rounds to half precision: leave its block before running the model")
+    hooked = [name for name, point in model.hook_dict.items() if point.fwd_hooks or point.bwd_hooks]
+    if hooked:
+        raise ValueError(
+            f"the model has hooks of its own at {', '.join(hooked[:3])}{' …' * (len(hooked) > 3)}, some of which would "
+            "be passed over: give them to this call as hooks=[(name, function), ...], after model.reset_hooks()"
+        )
+
+
+def head_weights(model) -> HeadWeights:
+    """Copy the attention weights out of a model (see `HeadWeights` for shapes and conventions)."""
+    size = shape(model)
+    stacked = {}
+    for name in MATRICES:
+        layers = torch.stack([head_matrix(model, layer, name) for layer in range(size.layers)])
+        stacked[name] = layers.repeat_interleave(size.groups, dim=1) if name in ("W_K", "W_V") else layers
+    for name in ("b_Q", "b_K", "b_V"):
+        rows = [head_bias(model, layer, name) for layer in range(size.layers)]
+        if rows[0] is None:
+            stacked[name] = torch.zeros(size.layers, size.heads, size.d_head).to(stacked["W_Q"])
+        else:
+            biases = torch.stack(rows)
+            stacked[name] = biases.repeat_interleave(size.heads // biases.shape[1], dim=1)
+    return HeadWeights(**stacked, fingerprint=fingerprint(model))
 
 
 def head_matrix(model, layer: int, name: str) -> Float[Tensor, "heads rows cols"]:
-    """A *view* of one layer's W_Q, W_K, W_V `[heads, d_model, d_head]` or W_O `[heads, d_head, d_model]`.
+    """Return a *view* of one layer's W_Q, W_K, W_V `[heads, d_model, d_head]` or W_O `[heads, d_head, d_model]`.
 
-    Writing into it edits the model (not where the layer is `offloaded`). Keys and values of grouped-query models have
-    fewer heads.
+    Writing into it edits the model. Keys and values of grouped-query models have fewer heads.
     """
     attn = model.blocks[layer].attn
-    linear = getattr(attn, name[-1].lower())
-    with _loaded(linear):
-        view, weight = getattr(attn, name), linear.weight
+    view, weight = getattr(attn, name), getattr(attn, name[-1].lower()).weight
     if view.untyped_storage().data_ptr() != weight.untyped_storage().data_ptr():
         raise RuntimeError(
             f"{name} of layer {layer} is a copy, not a view: this TransformerLens version cannot be edited in place. "
@@ -76,97 +117,81 @@ def head_matrix(model, layer: int, name: str) -> Float[Tensor, "heads rows cols"
 
 
 def head_bias(model, layer: int, name: str) -> Float[Tensor, "heads d_head"] | None:
-    """b_Q, b_K or b_V of one layer, or None where the architecture has none (Llama)."""
-    attn = model.blocks[layer].attn
-    with _loaded(getattr(attn, name[-1].lower())):
-        bias = getattr(attn, name)
+    """Return b_Q, b_K or b_V of one layer, or None where the architecture has none (Llama)."""
+    bias = getattr(model.blocks[layer].attn, name)
     return None if bias is None else bias.detach()
 
 
 def output_linear(model, layer: int) -> torch.nn.Module:
-    """The module whose `bias` is b_O: Llama has none, and an edit may give it one for a while."""
+    """Return the module whose `bias` is b_O: Llama has none, and an edit may give it one for a while."""
     return model.blocks[layer].attn.o.original_component
 
 
 def output_bias(model, layer: int) -> Float[Tensor, " d_model"] | None:
-    """b_O of one layer, or None."""
-    with _loaded(model.blocks[layer].attn.o):
-        bias = output_linear(model, layer).bias
+    """Return b_O of one layer, or None."""
+    bias = output_linear(model, layer).bias
     return None if bias is None else bias.detach()
 
 
 def embed(model, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
-    """The residual stream before layer 0 (learned positions added where the model has them)."""
+    """Compute the residual stream before layer 0 (learned positions added where the model has them)."""
     resid = model.embed(tokens)
     if model.cfg.positional_embedding_type == "standard":
-        with _loaded(model.pos_embed):
-            resid = resid + model.W_pos[: tokens.shape[1]].to(resid)
+        resid = resid + model.W_pos[: tokens.shape[1]]
     return resid
 
 
 def rotary(model, resid: Tensor, positions: Int[Tensor, "batch pos"]) -> tuple[Tensor, Tensor] | None:
-    """cos and sin `[batch, pos, 1, rotary_dim]` for these positions, or None without rotary embeddings."""
+    """Compute cos and sin `[batch, pos, 1, rotary_dim]` for these positions, or None without rotary embeddings."""
     if model.cfg.positional_embedding_type != "rotary":
         return None
     cos, sin = model.rotary_emb.original_component(resid, positions)
     return cos.unsqueeze(2), sin.unsqueeze(2)
 
 
-def rotate(x: Float[Tensor, "*any d_head"], angles: tuple[Tensor, Tensor] | None) -> Tensor:
-    """Apply the rotation to the first `rotary_dim` dimensions of each head."""
-    if angles is None:
-        return x
-    cos, sin = (angle.to(x.device) for angle in angles)
-    n = cos.shape[-1]
-    turned, rest = x[..., :n], x[..., n:]
-    half = torch.cat([-turned[..., n // 2 :], turned[..., : n // 2]], dim=-1)
-    return torch.cat([turned * cos + half * sin, rest], dim=-1)
-
-
 def attention_input(model, layer: int, resid: Tensor) -> Tensor:
-    """What the heads of a layer read: the normalised residual stream."""
-    return _through(model, model.blocks[layer].ln1, resid)
+    """Compute what the heads of a layer read: the normalised residual stream."""
+    return model.blocks[layer].ln1(resid)
 
 
 def project(model, layer: int, name: str, x: Tensor) -> Float[Tensor, "... heads d_head"]:
-    """Queries ("q"), keys ("k") or values ("v") of a layer from its normalised input, before rotation."""
-    return _through(model, getattr(model.blocks[layer].attn, name), x).unflatten(-1, (-1, model.cfg.d_head))
+    """Compute queries ("q"), keys ("k") or values ("v") of a layer from its normalised input, before rotation."""
+    return getattr(model.blocks[layer].attn, name)(x).unflatten(-1, (-1, model.cfg.d_head))
 
 
 def attention_scale(model) -> float:
-    """The number attention scores are divided by, √d_head."""
+    """Return the number attention scores are divided by, √d_head."""
     return float(model.cfg.d_head) ** 0.5
 
 
 def attention_output(model, layer: int, z: Float[Tensor, "... heads d_head"]) -> Tensor:
-    """z W_O summed over heads, plus b_O."""
-    return _through(model, model.blocks[layer].attn.o, z.flatten(-2))
+    """Compute z W_O summed over heads, plus b_O."""
+    return model.blocks[layer].attn.o(z.flatten(-2))
 
 
 def mlp_output(model, layer: int, resid_pre: Tensor, resid_mid: Tensor) -> Tensor:
-    """The MLP's write. In parallel blocks (GPT-NeoX) it reads the stream before attention."""
+    """Compute the MLP's write. In parallel blocks (GPT-NeoX) it reads the stream before attention."""
     block = model.blocks[layer]
-    read = _through(model, block.ln2, resid_pre if model.cfg.parallel_attn_mlp else resid_mid)
-    return _through(model, block.mlp, read)
+    return block.mlp(block.ln2(resid_pre if model.cfg.parallel_attn_mlp else resid_mid))
 
 
 def final_norm(model, resid: Tensor) -> Tensor:
-    """The normalised stream that the unembedding reads."""
-    return _through(model, model.ln_final, resid)
+    """Compute the normalised stream that the unembedding reads."""
+    return model.ln_final(resid)
 
 
 def centres(model) -> bool:
-    """Whether the normalisation subtracts the mean over d_model (LayerNorm, unlike RMSNorm)."""
+    """Tell whether the normalisation subtracts the mean over d_model (LayerNorm, unlike RMSNorm)."""
     return "RMS" not in model.cfg.normalization_type
 
 
 def centred(model, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-    """What the normalisation sees of `x`: without its mean over d_model where the model subtracts it."""
+    """Compute what the normalisation sees of `x`: without its mean over d_model where the model subtracts it."""
     return x - x.mean(-1, keepdim=True) if centres(model) else x
 
 
 def norm_scale(model, resid: Float[Tensor, "... d_model"], normalised: Float[Tensor, "... d_model"]) -> Tensor:
-    """The number that a normalisation without a gain (folded weights) has divided each `resid` by, [...].
+    """Compute the number that a normalisation without a gain (folded weights) has divided each `resid` by, [...].
 
     Raises `ValueError` for one with a gain.
     """
@@ -179,19 +204,24 @@ def norm_scale(model, resid: Float[Tensor, "... d_model"], normalised: Float[Ten
 
 
 def unembedding(model) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"] | None]:
-    """W_U and b_U, where they lie."""
-    with _loaded(model.unembed):
-        return model.W_U.detach(), None if model.b_U is None else model.b_U.detach()
+    """Return W_U and b_U."""
+    return model.W_U.detach(), None if model.b_U is None else model.b_U.detach()
 
 
 def unembed(model, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
-    """Logits of normalised states: x W_U + b_U."""
+    """Compute logits of normalised states: x W_U + b_U."""
     W_U, b_U = unembedding(model)
-    product = states.to(W_U.device) @ W_U
-    return (product if b_U is None else product + b_U).to(states.device)
+    product = states @ W_U
+    return product if b_U is None else product + b_U
+
+
+def answer_direction(model, answer: Int[Tensor, " batch"], distractor: Int[Tensor, " batch"]):
+    """Return W_U[answer] − W_U[distractor] `[batch, d_model]`, centred as the final norm does, and that of b_U."""
+    W_U, b_U = unembedding(model)
+    difference = centred(model, (W_U[:, answer] - W_U[:, distractor]).T)
+    return difference, 0.0 if b_U is None else b_U[answer] - b_U[distractor]
 
 
 def device_of(model) -> torch.device:
-    """The device of the model's embedding, where everything is computed that is not part of the model."""
-    device = model.embed.original_component.weight.device
-    return torch.device("cpu") if device.type == "meta" else device
+    """Return the device of the model."""
+    return model.W_E.device

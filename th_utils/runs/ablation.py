@@ -1,13 +1,14 @@
 """Is a set of heads the circuit? Keep only these heads, or knock them out, and see how much behaviour is left.
 
-A head that is not kept gives a *replacement* output (`patching.ablated`, usually its mean over prompts without
-the information: Wang et al. 2022) at every position; later layers, the MLPs and the kept heads react freely.
+A head that is not kept gives a *replacement* output (usually its mean over prompts without the information: Wang et al.
+2022) at every position; later layers, the MLPs and the kept heads react freely.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,17 +16,49 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .._guards import numbers
-from ..classes import check_classes
 from ..models import parts
-from ..tasks import Prompts
-from ..weights.heads import HeadWeights, check_head
+from ..tasks.prompts import Prompts
+from ..weights.heads import Head, HeadWeights, check_head
+from .engine import rows_of
 from .run import Run, run
 
-Head = tuple[int, int]
+
+def ablated(
+    clean: Run, new: Run | None, kind: Literal["zero", "mean", "resample"] = "resample", groups: Iterable | None = None
+) -> Tensor:
+    """Make replacement head outputs `z` for an ablation, shaped as `clean.z`.
+
+    "zero": nothing; "resample": the outputs of `new` (same positions, corrupted prompts); "mean": the mean of `new`
+    over the batch, or within `groups` (one label per prompt, for instance its template and order).
+    A mean over a run of all positions needs prompts of one length, or groups that have (position 12 of a shorter
+    prompt is padding); positions mean the same in all prompts of a group only if their template is the same.
+    Raises `ValueError` for an unknown kind, a missing `new`, runs of different shapes, or mixed lengths.
+    """
+    if kind == "zero":
+        return torch.zeros_like(clean.z)
+    if kind not in ("mean", "resample"):
+        raise ValueError(f"unknown ablation {kind!r}: expected 'zero', 'mean' or 'resample'")
+    if new is None or new.z.shape != clean.z.shape:
+        raise ValueError(f"{kind} ablation needs a new run shaped as the clean one {tuple(clean.z.shape)}")
+    if kind == "resample":
+        return new.z
+    out = torch.empty_like(new.z)
+    labels = [0] * len(new) if groups is None else list(groups)
+    if len(labels) != len(new):
+        raise ValueError(f"groups needs one label for each of the {len(new)} prompts, got {len(labels)}")
+    for value in set(labels):
+        members = [i for i, other in enumerate(labels) if other == value]
+        if new.positions == "all" and len(set(new.end[members].tolist())) > 1:
+            raise ValueError(
+                "mean ablation at all positions mixes prompts of different lengths: give groups= (template and order, "
+                "for instance), or use runs with positions='end'"
+            )
+        out[:, members] = new.z[:, members].mean(1, keepdim=True)
+    return out
 
 
 def head_mask(heads: Sequence[Head], n_layers: int, n_heads: int) -> Bool[Tensor, "layers heads"]:
-    """True at these heads. Raises `ValueError` for a head outside the model."""
+    """Make a mask that is true at these heads. Raises `ValueError` for a head outside the model."""
     mask = torch.zeros(n_layers, n_heads, dtype=torch.bool)
     for head in heads:
         mask[check_head(head, n_layers, n_heads)] = True
@@ -44,33 +77,34 @@ def keep_heads(
     of its own for each prompt (many random circuits in one pass). The embedding and all MLPs stay.
     Raises `ValueError` when the replacement's or the mask's shape does not fit the prompts.
     """
-    (n_layers, n_heads), (batch, seq) = parts.heads_shape(model), prompts.tokens.shape
-    shape = {"layers": n_layers, "batch": batch, "pos": seq, "heads": n_heads, "d_head": model.cfg.d_head}
-    like = parts.head_matrix(model, 0, "W_O")
-    replacement = numbers("replacement (made from runs of these prompts)", replacement, like, **shape)
-    mask = heads if isinstance(heads, Tensor) else head_mask(heads, n_layers, n_heads)
-    if mask.shape[-2:] != (n_layers, n_heads) or mask.ndim > 3 or mask.ndim == 3 and len(mask) != batch:
+    size, (batch, seq) = parts.shape(model), prompts.tokens.shape
+    shape = {"layers": size.layers, "batch": batch, "pos": seq, "heads": size.heads, "d_head": size.d_head}
+    name = "replacement (made from runs of these prompts)"
+    replacement = numbers(name, replacement, shape, like=parts.head_matrix(model, 0, "W_O"))
+    mask = heads if isinstance(heads, Tensor) else head_mask(heads, size.layers, size.heads)
+    if mask.shape not in ((size.layers, size.heads), (batch, size.layers, size.heads)):
         raise ValueError(
-            f"mask must be [{n_layers}, {n_heads}] or [{batch}, {n_layers}, {n_heads}], got {tuple(mask.shape)}"
+            f"mask must be [{size.layers}, {size.heads}] or [{batch}, {size.layers}, {size.heads}], got {[*mask.shape]}"
         )
     # [batch, layers, 1, heads, 1], to stand beside z [batch, pos, heads, d_head] of each layer
-    mask = mask.reshape(-1, n_layers, 1, n_heads, 1).to(replacement.device)
-    mask = mask.expand(batch, -1, -1, -1, -1)
+    mask = mask.reshape(-1, size.layers, 1, size.heads, 1).to(replacement.device).expand(batch, -1, -1, -1, -1)
 
     def keep(z: Tensor, hook, layer: int) -> Tensor:
-        return torch.where(mask[hook.rows, layer], z, replacement[layer, hook.rows])
+        rows = rows_of(hook)
+        return torch.where(mask[rows, layer], z, replacement[layer, rows])
 
-    hooks = [(f"blocks.{layer}.attn.hook_z", partial(keep, layer=layer)) for layer in range(n_layers)]
+    hooks = [(f"blocks.{layer}.attn.hook_z", partial(keep, layer=layer)) for layer in range(size.layers)]
     return run(model, prompts, "end", hooks)
 
 
 def knock_out(model, prompts: Prompts, replacement: Tensor, heads: Sequence[Head]) -> Run:
-    """The opposite: only `heads` are replaced, the others react: necessity, self-repair included."""
-    return keep_heads(model, prompts, replacement, ~head_mask(heads, model.cfg.n_layers, model.cfg.n_heads))
+    """Run with only `heads` replaced; the others react: necessity, self-repair included."""
+    size = parts.shape(model)
+    return keep_heads(model, prompts, replacement, ~head_mask(heads, size.layers, size.heads))
 
 
 def random_like(weights: HeadWeights, heads: Sequence[Head], seed: int = 0) -> list[Head]:
-    """A random circuit with as many heads in each layer as `heads`; it may share heads with it by chance."""
+    """Draw a random circuit with as many heads in each layer as `heads`; it may share heads with it by chance."""
     rng = np.random.default_rng(seed)
     layers = [layer for layer, _ in dict.fromkeys(map(weights.check_head, heads))]
     return [
@@ -78,6 +112,3 @@ def random_like(weights: HeadWeights, heads: Sequence[Head], seed: int = 0) -> l
         for layer in sorted(set(layers))
         for head in sorted(rng.choice(weights.n_heads, layers.count(layer), replace=False))
     ]
-
-
-check_classes(globals())

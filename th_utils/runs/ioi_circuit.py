@@ -2,6 +2,7 @@
 
 Path patching from the back to the front (Wang et al. 2022): movers by direct attribution and attention, then the heads
 whose edges into the movers' queries matter (S-inhibition), then the heads whose edges into *their* values matter.
+Everything here speaks of prompts with the positions IO, S1, S1+1, S2 and END.
 """
 
 from __future__ import annotations
@@ -14,82 +15,133 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._guards import fit, numbers, whole
-from ..classes import check_classes
-from ..tasks import Prompts, ioi
-from ..weights.heads import HeadWeights, check_head
-from .attribution import Thresholds, head_table, mover_roles, source_roles
-from .patching import patch_edges, patch_input
+from ..models import parts
+from ..tasks import ioi
+from ..tasks.prompts import Prompts
+from ..weights.heads import Head, check_head
+from .attribution import direct_logit_attribution, previous_token_attention
+from .patching import Edge, patch_edges, patch_input
 from .run import Run, run
 
-Head = tuple[int, int]
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a head must do to be given a role; move them and see how the circuit changes.
+
+    `attention`: mean attention probability between the two positions that define the role; `attribution`: direct
+    contribution as a share of the mean logit difference; `effect`: share of the movers' attention difference
+    (IO − S1) that disappears when the head's edge into their queries is patched.
+    """
+
+    attention: float = 0.25
+    attribution: float = 0.03
+    effect: float = 0.2
+
+
+def head_table(model, clean: Run) -> pd.DataFrame:
+    """Tabulate mean numbers of every head, one row per (layer, head), from a run with `positions="all"`.
+
+    `attribution`: direct contribution to the logit difference, `share`: the same as a share of the mean logit
+    difference; the other columns are mean attention probabilities between two positions.
+    """
+    direct = direct_logit_attribution(model, clean)
+    columns = {"attribution": direct.heads, "share": direct.heads / direct.total.mean()}
+    for query, key in (("END", "IO"), ("END", "S1"), ("END", "S2"), ("S2", "S1"), ("S2", "S1+1")):
+        columns[f"{query}→{key}"] = clean.at(query).looks_at(key)
+    columns["previous token"] = previous_token_attention(clean)
+    return pd.DataFrame(
+        {name: values.mean(-1).flatten().cpu().numpy() for name, values in columns.items()}, _index(model)
+    )
+
+
+def _index(model) -> pd.MultiIndex:
+    layers, heads, *_ = parts.shape(model)
+    return pd.MultiIndex.from_product([range(layers), range(heads)], names=["layer", "head"])
+
+
+def mover_roles(table: pd.DataFrame, thresholds: Thresholds = Thresholds()) -> dict[str, list[Head]]:
+    """List the heads that write the answer at END, strongest first, by the thresholds.
+
+    - "name mover": looks at the IO (more than at S1) and pushes the IO up;
+    - "negative name mover": looks at the IO and pushes it down;
+    - "subject suppressor": looks at S2 and still favours the IO, so it must push the subject down.
+    """
+    looks_io = (table["END→IO"] >= thresholds.attention) & (table["END→IO"] > table["END→S1"])
+    up, down = table["share"] >= thresholds.attribution, table["share"] <= -thresholds.attribution
+    chosen = {
+        "name mover": looks_io & up,
+        "negative name mover": looks_io & down,
+        "subject suppressor": (table["END→S2"] >= thresholds.attention) & ~looks_io & up,
+    }
+    return {role: _ranked(table[mask], "share") for role, mask in chosen.items()}
+
+
+def source_roles(table: pd.DataFrame, thresholds: Thresholds = Thresholds()) -> dict[str, list[Head]]:
+    """List heads by where they look: duplicate token (S2→S1), induction (S2→S1+1), previous token."""
+    columns = {"duplicate token": "S2→S1", "induction": "S2→S1+1", "previous token": "previous token"}
+    return {role: _ranked(table[table[c] >= thresholds.attention], c) for role, c in columns.items()}
+
+
+def _ranked(rows: pd.DataFrame, column: str) -> list[Head]:
+    order = rows[column].abs().sort_values(ascending=False).index
+    return [(int(layer), int(head)) for layer, head in order]
 
 
 def attention_gap(pattern: Float[Tensor, "*n batch seq"], prompts: Prompts) -> Float[Tensor, "*n batch"]:
-    """Attention on the IO minus attention on S1: what S-inhibition is for. `pattern` are END's rows of one head."""
-    io, s1 = (prompts.at(name).to(pattern.device) for name in ("IO", "S1"))
-    pattern = numbers("pattern", pattern, nan=True)
-    if not len(prompts) or pattern.shape[-2:] != prompts.tokens.shape:
+    """Compute attention on the IO minus attention on S1, what S-inhibition is for, from END's rows of one head.
+
+    Raises `ValueError` for rows of other prompts than these in number or length.
+    """
+    if pattern.shape[-2:] != prompts.tokens.shape:
         raise ValueError(
-            f"pattern must end in [batch, seq] = {list(prompts.tokens.shape)} of the prompts, at least one, got "
-            f"{list(pattern.shape)}"
+            f"pattern must end in the prompts' [batch, seq] {[*prompts.tokens.shape]}, got {[*pattern.shape]}"
         )
     batch = torch.arange(len(prompts), device=pattern.device)
-    return pattern[..., batch, io] - pattern[..., batch, s1]
+    io, s1 = (pattern[..., batch, prompts.at(name).to(pattern.device)] for name in ("IO", "S1"))
+    return io - s1
 
 
-def clean_gap(clean: Run, prompts: Prompts, head: Head) -> Float[Tensor, " batch"]:
-    """The attention gap of one head in a run, per prompt."""
-    layer, index = check_head(head, len(clean.pattern), clean.pattern.shape[2])
-    return attention_gap(clean.at(clean.pattern, axis=3)[layer, :, index], prompts)
+def clean_gap(clean: Run, head: Head) -> Float[Tensor, " batch"]:
+    """Compute the attention gap of one head in a run, per prompt."""
+    layer, index = check_head(head, clean.n_layers, clean.pattern.shape[2])
+    return attention_gap(clean.at().pattern[layer, :, index], clean.prompts)
 
 
-def query_effects(
-    model, weights: HeadWeights, clean: Run, new: Run, prompts: Prompts, movers: Sequence[Head]
-) -> pd.DataFrame:
-    """Share of each mover's attention gap that goes when one earlier head's edge into its query is patched.
+def query_effects(model, clean: Run, new: Run, movers: Sequence[Head]) -> pd.DataFrame:
+    """Measure the share of each mover's attention gap that goes when one earlier head's edge into its query is patched.
 
     One row per sender "layer, head", one column per mover (0 where the sender is not earlier); 1 means the whole gap.
     """
-    index = pd.MultiIndex.from_tuples(weights.heads, names=["layer", "head"])
-    movers = [weights.check_head(mover) for mover in movers]
-    effects = pd.DataFrame(0.0, index, pd.Index(movers, tupleize_cols=False))
+    effects = pd.DataFrame(0.0, _index(model), pd.Index(movers, tupleize_cols=False))
     for mover in movers:
-        before = clean_gap(clean, prompts, mover).mean()
-        senders, patterns, _ = patch_edges(model, weights, clean, new, mover, "q")
-        lost = (before - attention_gap(patterns, prompts).mean(-1)) / before
-        effects.loc[senders, [mover]] = lost.cpu().numpy()[:, None]
+        found = patch_edges(model, clean, new, Edge(mover, "q"))
+        effects.loc[list(found.senders), [mover]] = _lost(found, clean.prompts).cpu().numpy()[:, None]
     return effects
 
 
-def value_effects(
-    model, weights: HeadWeights, clean: Run, new: Run, prompts: Prompts, middle: Sequence[Head], movers: Sequence[Head]
-) -> pd.DataFrame:
-    """Share of the movers' mean attention gap that goes when a sender's edge into the *value* a middle head reads at S2
-    is patched, and the middle head's changed output reaches the movers' queries directly: sender → middle → mover.
+def value_effects(model, clean: Run, new: Run, middle: Sequence[Head], movers: Sequence[Head]) -> pd.DataFrame:
+    """Measure the share of the movers' mean gap that goes along sender → middle head's *value* at S2 → mover's query.
 
-    One row per sender, one column per middle head. Needs runs with `positions="all"`.
+    The edge from a sender into the value that a middle head reads at S2 is patched, and the middle head's changed
+    output reaches the movers' queries directly. One row per sender, one column per middle head. Needs runs with
+    `positions="all"`.
     """
-    index = pd.MultiIndex.from_tuples(weights.heads, names=["layer", "head"])
-    middle, movers = ([weights.check_head(head) for head in some] for some in (middle, movers))
-    effects = pd.DataFrame(0.0, index, pd.Index(middle, tupleize_cols=False))
-    fit(clean, prompts)
-    source = prompts.at("S2")
-    for head in middle:
-        if head[0] == 0:
+    effects = pd.DataFrame(0.0, _index(model), pd.Index(middle, tupleize_cols=False))
+    for layer, head in middle:
+        later = [mover for mover in movers if mover[0] > layer]
+        if layer == 0 or not later:
             continue
-        senders, _, z = patch_edges(model, weights, clean, new, head, "v", source=source)
-        change = (z - clean.at(clean.z)[head[0], :, head[1]]) @ weights.W_O[head]
-        lost = [_relative_loss(model, clean, prompts, mover, change) for mover in movers if mover[0] > head[0]]
-        if lost:
-            effects.loc[senders, [head]] = torch.stack(lost).mean(0).cpu().numpy()[:, None]
+        found = patch_edges(model, clean, new, Edge((layer, head), "v", source="S2"))
+        change = (found.z - found.clean_z) @ parts.head_matrix(model, layer, "W_O")[head]
+        lost = [_lost(patch_input(model, clean, Edge(mover, "q"), change), clean.prompts) for mover in later]
+        effects.loc[list(found.senders), [(layer, head)]] = torch.stack(lost).mean(0).cpu().numpy()[:, None]
     return effects
 
 
-def _relative_loss(model, clean: Run, prompts: Prompts, mover: Head, change: Tensor) -> Tensor:
-    before = clean_gap(clean, prompts, mover).mean()
-    patterns, _ = patch_input(model, clean, mover, "q", change)
-    return (before - attention_gap(patterns, prompts).mean(-1)) / before
+def _lost(found, prompts: Prompts) -> Float[Tensor, " n"]:
+    """Share of a mover's mean gap that goes under each change."""
+    before = attention_gap(found.clean_pattern, prompts).mean()
+    return (before - attention_gap(found.pattern, prompts).mean(-1)) / before
 
 
 @dataclass(frozen=True)
@@ -98,7 +150,7 @@ class Circuit:
 
     `roles`: role -> heads. `forced` names roles for which no head passed the thresholds and the strongest candidate was
     taken instead, so that code that needs one can go on (random weights; say so when you report it).
-    `table`: one row per head (`attribution.head_table`); `effects`: path-patching effects on the movers' queries.
+    `table`: one row per head (`head_table`); `effects`: path-patching effects on the movers' queries.
     """
 
     roles: dict[str, list[Head]]
@@ -114,34 +166,29 @@ class Circuit:
 
 def find_circuit(
     model,
-    weights: HeadWeights,
-    prompts: Prompts | None = None,
     clean: Run | None = None,
     new: Run | None = None,
-    thresholds: Thresholds | None = None,
+    thresholds: Thresholds = Thresholds(),
     n: int = 96,
     seed: int = 0,
 ) -> Circuit:
     """Find name movers, S-inhibition heads and the others on IOI prompts, by `thresholds`.
 
-    Without `prompts`, `n` of them are generated and run, clean and with the ABC corruption (some seconds). S-inhibition
-    heads are those whose edge carries at least `thresholds.effect` of the gap of the movers on average.
+    `clean` and `new` are runs with `positions="all"` of IOI prompts and of the same prompts under the ABC corruption.
+    Without them `n` prompts are generated and run (some seconds). S-inhibition heads are those whose edge carries at
+    least `thresholds.effect` of the gap of the movers on average.
     """
-    n = whole("n", n)
-    if prompts is None:
-        prompts = ioi.generate(model, n, seed)
-    thresholds = thresholds or Thresholds()
-    clean = run(model, prompts, "all") if clean is None else clean
-    new = run(model, ioi.corrupt(model, prompts, "ABC", seed + 1), "all") if new is None else new
-    table = head_table(model, weights, clean, prompts)
+    clean = run(model, ioi.generate(model, n, seed), "all") if clean is None else clean
+    new = run(model, ioi.corrupt(model, clean.prompts, "ABC", seed + 1), "all") if new is None else new
+    table = head_table(model, clean)
     roles = mover_roles(table, thresholds) | source_roles(table, thresholds)
     forced = []
     roles["name mover"] = [head for head in roles["name mover"] if head[0] > 0]
     if not roles["name mover"]:
-        late = table[table.index.get_level_values("layer") >= max(1, weights.n_layers // 2)]
+        late = table[table.index.get_level_values("layer") >= max(1, clean.n_layers // 2)]
         roles["name mover"] = [tuple(map(int, late["share"].idxmax()))]
         forced.append("name mover")
-    effects = query_effects(model, weights, clean, new, prompts, roles["name mover"])
+    effects = query_effects(model, clean, new, roles["name mover"])
     mean = effects.mean(axis=1).sort_values(ascending=False)
     roles["S-inhibition"] = [tuple(map(int, head)) for head in mean.index[mean >= thresholds.effect]]
     if not roles["S-inhibition"]:
@@ -149,6 +196,3 @@ def find_circuit(
         roles["S-inhibition"] = [tuple(map(int, next(head for head in mean.index if head[0] < first)))]
         forced.append("S-inhibition")
     return Circuit(roles, tuple(forced), table, effects)
-
-
-check_classes(globals())

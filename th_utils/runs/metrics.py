@@ -1,73 +1,120 @@
-"""What the model says at the end of each prompt: logits, logit differences, the most likely token."""
+"""What the model says at the end of each prompt, and how well it predicts ordinary text."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from .._guards import fit, indices, whole
-from ..classes import check_classes
+from .._guards import indices
 from ..models import parts
-from ..tasks import Prompts
-from .run import Run, rows
+from ..tasks.prompts import Prompts
+from .engine import Hook, Site
+from .run import Run, run
+
+CHUNK = 128  # positions unembedded at once: with 50 000 tokens in the vocabulary 25 MB
 
 
 def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Float[Tensor, "batch k_or_vocab"]:
-    """Next-token logits at END: of the whole vocabulary, or of `ids` per prompt (much cheaper).
+    """Compute next-token logits at END: of the whole vocabulary, or of `ids` per prompt (much cheaper).
 
     Raises `ValueError` when `ids` does not have one row per prompt, or the run was stopped before the last layer.
     """
-    final = parts.final_norm(model, last(model, result, result.at(result.resid)))
+    require_complete(model, result)
+    final = parts.final_norm(model, result.at().resid[-1])
     if ids is None:
         return parts.unembed(model, final)
     W_U, b_U = parts.unembedding(model)
-    ids = indices("ids", ids, W_U.shape[1], batch=len(result), k=None).to(W_U.device)
-    out = torch.einsum("bd,dbk->bk", final.to(W_U.device), W_U[:, ids])
-    return (out if b_U is None else out + b_U[ids]).to(final.device)
+    ids = indices("ids", ids, W_U.shape[1], {"batch": len(result), "k": None}).to(W_U.device)
+    out = torch.einsum("bd,dbk->bk", final, W_U[:, ids])
+    return out if b_U is None else out + b_U[ids]
 
 
-def last(model, result: Run, resid: Tensor) -> Tensor:
-    """The stream after the last layer, of a run's `resid`; `ValueError` for a run that was stopped before it."""
-    if len(result.resid) != model.cfg.n_layers + 1:
-        raise ValueError(f"this run stops before layer {len(result.resid) - 1}: run all {model.cfg.n_layers} layers")
-    return resid[-1]
+def require_complete(model, result: Run) -> None:
+    """Raise `ValueError` for a run that was stopped before the last layer."""
+    if result.n_layers != parts.shape(model).layers:
+        raise ValueError(f"this run stops before layer {result.n_layers}: run all {parts.shape(model).layers} layers")
 
 
-def spots(base: Run, positions) -> Int[Tensor, "batch items"]:
-    """Positions in a run, on its device; `ValueError` unless they are one row per prompt of 0 to the prompt's END."""
-    found = indices("positions", positions, base.tokens.shape[1], batch=len(base), items=None).to(base.end.device)
-    outside = int((found > base.end[:, None]).sum())
-    if outside:
-        raise ValueError(f"positions must lie between 0 and each prompt's END: {outside} of {found.numel()} do not")
-    return found
-
-
-def _answers(result: Run, prompts: Prompts) -> Tensor:
-    fit(result, prompts)
-    return prompts.answer.to(result.end.device)
-
-
-def logit_difference(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]:
-    """logit(answer) − logit(distractor) at END, per prompt."""
-    fit(result, prompts)
-    pair = logits(model, result, torch.stack([prompts.answer, prompts.distractor], dim=1))
+def logit_difference(model, result: Run) -> Float[Tensor, " batch"]:
+    """Compute logit(answer) − logit(distractor) at END, per prompt."""
+    pair = logits(model, result, torch.stack([result.prompts.answer, result.prompts.distractor], dim=1))
     return pair[:, 0] - pair[:, 1]
 
 
-def top1(model, result: Run, prompts: Prompts, batch_size: int = 256) -> Tensor:
-    """Whether the answer is the most likely token of the whole vocabulary, per prompt."""
-    hits, answer, batch_size = [], _answers(result, prompts), whole("batch_size", batch_size)
-    for i in range(0, len(result), batch_size):
-        part = rows(result, slice(i, i + batch_size))
-        hits.append(logits(model, part).argmax(-1) == answer[i : i + batch_size])
-    return torch.cat(hits)
+def top1(model, result: Run, batch_size: int = 256) -> Tensor:
+    """Tell whether the answer is the most likely token of the whole vocabulary, per prompt."""
+    batches = [result.select(slice(i, i + batch_size)) for i in range(0, len(result), batch_size)]
+    return torch.cat([logits(model, part).argmax(-1) == part.prompts.answer for part in batches])
 
 
-def answer_loss(model, result: Run, prompts: Prompts) -> Float[Tensor, " batch"]:
-    """−log p(answer) over the full vocabulary, in nats, per prompt."""
-    answer = _answers(result, prompts)
-    return -logits(model, result).log_softmax(-1).gather(1, answer[:, None])[:, 0]
+def answer_loss(model, result: Run) -> Float[Tensor, " batch"]:
+    """Compute −log p(answer) over the full vocabulary, in nats, per prompt."""
+    return -logits(model, result).log_softmax(-1).gather(1, result.prompts.answer[:, None])[:, 0]
 
 
-check_classes(globals())
+@torch.no_grad()
+def text_loss(model, text: Prompts, hooks: Sequence[Hook] = ()) -> Float[Tensor, " batch"]:
+    """Compute the mean next-token cross-entropy of every text, in nats per token of this model's tokenizer.
+
+    `−1/(T−1) Σ_t log p(token t+1 | tokens 1 … t)` over all T tokens of a text, what training minimises. Works inside
+    `with th.edited(...)` and under `hooks`, which act at every position. The cost is one pass over each text, one at a
+    time. `text` comes from `tasks.english.passages`; any `Prompts` will do. Tokenizers differ, and so do losses per
+    token of two models. Raises `ValueError` for no texts and texts of fewer than two tokens.
+    """
+    losses = []
+    for i, end in enumerate(text.end.tolist()):
+        one = text.select([i])
+        one = replace(one, tokens=one.tokens[:, : end + 1])
+        losses.append(run_loss(model, run(model, one, "all", [_for_prompt(i, hook) for hook in hooks])))
+    return torch.cat(losses)
+
+
+@torch.no_grad()
+def run_loss(model, result: Run) -> Float[Tensor, " batch"]:
+    """Compute the same loss from a run with `positions="all"`: of `rerun`, which saves the layers before an edit.
+
+    Raises `ValueError` for a run that keeps END only, and for texts of fewer than two tokens.
+    """
+    require_complete(model, result)
+    if result.positions != "all" or (result.end < 1).any():
+        raise ValueError(
+            f"need a run with positions='all' of texts of at least two tokens, got {result.positions!r} with "
+            f"{[int(end) + 1 for end in result.end]} tokens"
+        )
+    losses = []
+    for resid, tokens, end in zip(result.resid[-1], result.tokens, result.end.tolist(), strict=True):
+        final = parts.final_norm(model, resid[:end])
+        total = 0.0
+        for states, following in zip(final.split(CHUNK), tokens[1 : end + 1].split(CHUNK), strict=True):
+            total = total + cross_entropy(parts.unembed(model, states), following, reduction="sum")
+        losses.append(total / end)
+    return torch.stack(losses)
+
+
+def divergence(model, base: Run, edited: Run) -> Tensor:
+    """Compute KL(base ‖ edited) of the next-token distributions, in nats per token, mean over all that is not padding.
+
+    Raises `ValueError` for runs of different tokens, and runs without `positions="all"`.
+    """
+    if not base.positions == edited.positions == "all" or not torch.equal(base.tokens, edited.tokens):
+        raise ValueError("base and edited must be runs of the same tokens with positions='all'")
+    before, after = log_probabilities(model, base), log_probabilities(model, edited)
+    return torch.einsum("nv,nv->n", before.exp(), before - after).mean()
+
+
+def log_probabilities(model, result: Run) -> Float[Tensor, "tokens vocab"]:
+    """Compute log p of the next token at every token that is not padding, from a run with `positions="all"`."""
+    require_complete(model, result)
+    told = torch.arange(result.tokens.shape[1], device=result.end.device) <= result.end[:, None]
+    return parts.unembed(model, parts.final_norm(model, result.resid[-1][told])).log_softmax(-1)
+
+
+def _for_prompt(i: int, hook: Hook) -> Hook:
+    """The hook as it acts on prompt `i` alone."""
+    name, function = hook
+    return name, lambda value, _: function(value, Site(name, slice(i, i + 1)))

@@ -4,62 +4,164 @@ An intervention at the last position of a prompt cannot change any earlier posit
 values of the prompt are kept, and only the last token is computed again, from the first layer that changes. The
 result equals a full run up to float error and costs one token instead of all.
 
-Interventions are TransformerLens hooks (see `blocks`).
+Interventions are TransformerLens hooks (see `engine`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from .._guards import all_finite, chosen_rows, indices, whole
-from ..classes import check_classes
+from .._guards import all_finite, chosen_rows, indices, same_model, whole
 from ..models import parts
-from ..tasks import Prompts
-from .engine import Blocks, Hook, by_name
+from ..tasks.prompts import Prompts
+from .engine import Block, Blocks, Hook, first_layer
+
+
+def _batched(axis: int):
+    return field(metadata={"batch": axis})
 
 
 @dataclass(frozen=True)
 class Run:
-    """One cached pass. `positions` is "end" or "all"; with "end" the query axis `pos` has length 1.
+    """One cached pass over `prompts`. `positions` is "end" or "all"; with "end" the query axis `pos` has length 1.
 
     `keys`, `values`: per layer `[batch, seq, kv_heads, d_head]`, keys rotated; always for the whole prompt.
     `resid`: [layers + 1, batch, pos, d_model], the residual stream before each layer and after the last.
     `q`, `z`: [layers, batch, pos, heads, d_head], queries before rotation and head outputs before W_O.
     `pattern`: [layers, batch, heads, pos, seq], attention probabilities.
     `kept`: (layer, [batch, seq, d_model]), the stream at all positions before one layer, for `rerun`; or None.
+    `fingerprint`: of the model. Use `at` for one position per prompt.
     """
 
-    tokens: Int[Tensor, "batch seq"]
-    end: Int[Tensor, " batch"]
+    prompts: Prompts
     positions: str
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    resid: Float[Tensor, "layers_1 batch pos d_model"]
-    q: Float[Tensor, "layers batch pos heads d_head"]
-    z: Float[Tensor, "layers batch pos heads d_head"]
-    pattern: Float[Tensor, "layers batch heads pos seq"]
+    fingerprint: str
+    keys: tuple[Tensor, ...] = _batched(0)
+    values: tuple[Tensor, ...] = _batched(0)
+    resid: Float[Tensor, "layers_1 batch pos d_model"] = _batched(1)
+    q: Float[Tensor, "layers batch pos heads d_head"] = _batched(1)
+    z: Float[Tensor, "layers batch pos heads d_head"] = _batched(1)
+    pattern: Float[Tensor, "layers batch heads pos seq"] = _batched(1)
     kept: tuple[int, Tensor] | None = None
 
     def __len__(self) -> int:
-        return len(self.end)
+        return len(self.prompts)
 
-    def at(self, stored: Tensor, position: Int[Tensor, " batch"] | None = None, axis: int = 2) -> Tensor:
-        """One position per prompt of `resid`, `q`, `z` (axis 2) or `pattern` (axis 3), END by default."""
-        if self.positions == "end":
-            if position is not None and not torch.equal(position, self.end):
-                raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
+    @property
+    def tokens(self) -> Int[Tensor, "batch seq"]:
+        return self.prompts.tokens
+
+    @property
+    def end(self) -> Int[Tensor, " batch"]:
+        return self.prompts.end
+
+    @property
+    def n_layers(self) -> int:
+        """How many layers were run."""
+        return len(self.z)
+
+    def _per_prompt(self, change: Callable[[Tensor, int], Tensor]) -> dict:
+        """Apply `change(tensor, batch axis)` to every record of the prompts."""
+        found = {f.name: (getattr(self, f.name), f.metadata["batch"]) for f in fields(self) if f.metadata}
+        return {
+            name: tuple(change(one, axis) for one in value) if isinstance(value, tuple) else change(value, axis)
+            for name, (value, axis) in found.items()
+        }
+
+    def at(self, where: str | Int[Tensor, " batch"] | None = None) -> Spot:
+        """Look at one position per prompt: a name among the prompts' positions, or indices; END by default.
+
+        Raises `ValueError` for positions outside the prompts, and for others than END in a run that keeps END only.
+        """
+        if where is None:
+            return Spot(self, self.end)
+        position = self.prompts.at(where) if isinstance(where, str) else where
+        position = indices("position", position, self.tokens.shape[1], {"batch": len(self)}).to(self.end.device)
+        if self.positions == "end" and not torch.equal(position, self.end):
+            raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
+        return Spot(self, position)
+
+    def select(self, rows) -> Run:
+        """Return the run of some of its prompts (a row may repeat: one prompt, many interventions)."""
+        index = rows if isinstance(rows, slice) else chosen_rows("rows", rows, len(self)).to(self.end.device)
+        records = self._per_prompt(lambda x, axis: x[index] if axis == 0 else x[:, index])
+        kept = self.kept and (self.kept[0], self.kept[1][index])
+        return replace(self, prompts=self.prompts.select(rows), kept=kept, **records)
+
+    def judged_by(self, answer: Int[Tensor, " batch"], distractor: Int[Tensor, " batch"]) -> Run:
+        """Return the same run with other answers and distractors, for logit differences between other tokens."""
+        return replace(self, prompts=replace(self.prompts, answer=answer, distractor=distractor))
+
+    def resumable_at(self, layer: int) -> Run:
+        """Turn a run of all positions into an END-only run that `rerun` can resume at any one `layer`.
+
+        One full pass then serves interventions from every layer on. A hook on this layer's `hook_resid_pre` in that
+        pass is already in the kept stream, unlike with `run(keep=)`: do not give it to `rerun` again.
+        Raises `ValueError` for a run without `positions="all"` and a layer that it does not hold.
+        """
+        if self.positions != "all":
+            raise ValueError(f"need a run with positions='all', got {self.positions!r}")
+        layer, end = whole("layer", layer, 0, self.n_layers - 1), self.at()
+        return replace(
+            self, positions="end", kept=(layer, self.resid[layer]), resid=end.resid.unsqueeze(2),
+            q=end.q.unsqueeze(2), z=end.z.unsqueeze(2), pattern=end.pattern.unsqueeze(3),
+        )  # fmt: skip
+
+
+def within(base: Run, positions) -> Int[Tensor, "batch items"]:
+    """Return several positions per prompt, on the run's device; `ValueError` unless all are 0 to the prompt's END."""
+    found = indices("positions", positions, base.tokens.shape[1], {"batch": len(base), "items": None}).to(
+        base.end.device
+    )
+    if outside := int((found > base.end[:, None]).sum()):
+        raise ValueError(f"positions must lie between 0 and each prompt's END: {outside} of {found.numel()} do not")
+    return found
+
+
+class Spot:
+    """One position per prompt of a run: the axes are layers and batch, then what is left of each record."""
+
+    def __init__(self, run: Run, position: Int[Tensor, " batch"]):
+        self.run, self.position = run, position
+
+    def _pick(self, stored: Tensor, axis: int) -> Tensor:
+        if self.run.positions == "end":
             return stored.select(axis, 0)
-        index = self.end
-        if position is not None:
-            index = indices("position", position, self.tokens.shape[1], batch=len(self)).to(index.device)
-        moved = stored.movedim(axis, 2)
-        return moved[:, torch.arange(len(self), device=stored.device), index]
+        rows = torch.arange(len(self.position), device=stored.device)
+        return stored.movedim(axis, 2)[:, rows, self.position]
+
+    @cached_property
+    def resid(self) -> Float[Tensor, "layers_1 batch d_model"]:
+        """The residual stream before each layer and after the last."""
+        return self._pick(self.run.resid, 2)
+
+    @cached_property
+    def q(self) -> Float[Tensor, "layers batch heads d_head"]:
+        """Queries before rotation."""
+        return self._pick(self.run.q, 2)
+
+    @cached_property
+    def z(self) -> Float[Tensor, "layers batch heads d_head"]:
+        """Head outputs before W_O."""
+        return self._pick(self.run.z, 2)
+
+    @cached_property
+    def pattern(self) -> Float[Tensor, "layers batch heads seq"]:
+        """Where every head looks from here."""
+        return self._pick(self.run.pattern, 3)
+
+    def looks_at(self, where: str | Int[Tensor, " batch"]) -> Float[Tensor, "layers heads batch"]:
+        """Attention probability of every head from here to another position of each prompt."""
+        key = self.run.prompts.at(where) if isinstance(where, str) else where
+        rows = torch.arange(len(key), device=self.pattern.device)
+        return self.pattern[:, rows, :, key.to(rows.device)].permute(1, 2, 0)
 
 
 def run(
@@ -71,28 +173,32 @@ def run(
     keep: int | None = None,
     caches: int = 0,
 ) -> Run:
-    """One pass over whole prompts, keeping what later computations need (see `Run`).
+    """Run whole prompts once, keeping what later computations need (see `Run`).
 
     `positions="end"` stores the last position of each prompt, "all" every position (about
-    `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time;
-    their second argument has the batch's prompts as `.rows`. `keep` is the layer from which `rerun` shall be able
-    to go on. Keys and values, most of a run's memory, are stored from the layer `caches` on: enough for `rerun_last`
-    from there. Nothing is unembedded: use `logits(model, run)`.
-    Raises `ValueError` for prompts that are none, too long for the model or padded on the left, other values of
-    `positions`, unknown hook points, a layer outside the model, and when the stream becomes NaN or infinite.
+    `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time (see
+    `engine`). `keep` is the layer `rerun` can resume from. Keys and values, most of a run's memory, are stored from the
+    layer `caches` on: enough for `rerun_last` from there. Nothing is unembedded: use `logits(model, run)`.
+    Raises `ValueError` for an empty batch, prompts longer than the context, tokens outside the vocabulary, left
+    padding, other values of `positions`, unknown hook points, a layer outside the model, a model in a state in which
+    runs would be wrong (see `parts.require_ready`), and a stream that becomes NaN or infinite.
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
-    keep = None if keep is None else whole("keep", keep, 0, model.cfg.n_layers - 1)
-    caches = whole("caches", caches, 0, model.cfg.n_layers)  # the last: none at all
+    parts.require_ready(model)
+    size = parts.shape(model)
+    keep = None if keep is None else whole("keep", keep, 0, size.layers - 1)
+    caches = whole("caches", caches, 0, size.layers)  # the last: none at all
     _check_tokens(model, prompts)
-    device = parts.device_of(model)
-    tokens, end = prompts.tokens.to(device), prompts.end.to(device)
+    prompts = prompts.to(parts.device_of(model))
 
-    def part(rows: slice) -> Run:
-        return _run_batch(model, tokens[rows], end[rows], positions, Blocks(model, hooks, rows), keep, caches=caches)
+    def part(rows: slice) -> dict:
+        stream = parts.embed(model, prompts.tokens[rows])
+        return _whole(Blocks(model, hooks, rows), stream, prompts.end[rows], positions, caches=caches, keep=keep)
 
-    result = _in_batches(part, len(prompts), batch_size)
+    records = _in_batches(part, len(prompts), batch_size)
+    kept = records.pop("kept", None)
+    result = Run(prompts, positions, parts.fingerprint(model), **records, kept=kept if kept is None else (keep, kept))
     if broken := [layer for layer, stream in enumerate(result.resid) if not all_finite(stream)]:
         raise ValueError(f"NaN or infinite stream before layer {broken[0]}: see weights and hooks")
     return result
@@ -100,14 +206,13 @@ def run(
 
 def _check_tokens(model, prompts: Prompts) -> None:
     """Refuse tokens that the model cannot read, or would read wrongly without a word."""
-    tokens, context, vocabulary = prompts.tokens, model.cfg.n_ctx, model.cfg.d_vocab
-    if tokens.is_meta:
-        raise ValueError("prompts are on the device meta, which holds no numbers")
-    if tokens.shape[1] > context:
-        raise ValueError(f"prompts have up to {tokens.shape[1]} tokens, this model's context is {context}: cut them")
-    if len(prompts) and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocabulary:
-        raise ValueError(f"prompts must have tokens 0-{vocabulary - 1}, got {tokens.min()} to {tokens.max()}")
-    pad, bos = model.tokenizer.pad_token_id, model.tokenizer.bos_token_id
+    tokens, size, tokenizer = prompts.tokens, parts.shape(model), parts.tokenizer(model)
+    if tokens.shape[1] > size.context:
+        raise ValueError(
+            f"prompts have up to {tokens.shape[1]} tokens, this model's context is {size.context}: cut them"
+        )
+    indices("prompts' tokens", tokens, size.vocab)
+    pad, bos = tokenizer.pad_token_id, tokenizer.bos_token_id
     # A first token may be padding only as the beginning-of-sequence token, which some tokenizers pad with.
     if pad is not None and tokens.shape[1] > 1:
         left = (tokens[:, 0] == pad) & ((tokens[:, 1] == pad) | (pad != bos)) & (prompts.end > 0)
@@ -115,110 +220,94 @@ def _check_tokens(model, prompts: Prompts) -> None:
             raise ValueError(f"prompts must be padded on the right: {left.sum()} of {len(prompts)} begin with padding")
 
 
+def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
+    """Join the records of all batches, field by field, so that nothing large is held twice for long."""
+    if not n:
+        raise ValueError("there are no prompts to run: was everything filtered out?")
+    batches = [slice(i, i + batch_size) for i in range(0, n, whole("batch_size", batch_size))]
+    # Shown only where it takes long, on stderr, which the book leaves out.
+    found = [part(rows) for rows in tqdm(batches, desc="prompts", delay=5, leave=False)]
+
+    def joined(name: str):
+        pieces = [one.pop(name) for one in found]
+        if isinstance(pieces[0], tuple):
+            return tuple(torch.cat(layer) for layer in zip(*pieces, strict=True))
+        return torch.cat(pieces, dim=0 if name == "kept" else 1)
+
+    return {name: joined(name) for name in list(found[0])}
+
+
+def _whole(
+    blocks: Blocks,
+    stream: Tensor,
+    end: Tensor,
+    positions: str,
+    start: int = 0,
+    caches: int = 0,
+    keep: int | None = None,
+) -> dict:
+    """Run one batch at all positions from layer `start` on and return its records."""
+    batch, seq = stream.shape[:2]
+    where = torch.arange(seq, device=stream.device).expand(batch, seq)
+    angles = parts.rotary(blocks.model, stream, where)
+    causal = torch.ones(seq, seq, dtype=torch.bool, device=stream.device).tril()
+    rows, kept = torch.arange(batch, device=stream.device), {}
+
+    def stored(x: Tensor, axis: int) -> Tensor:
+        return x if positions == "all" else x.movedim(axis, 1)[rows, end].unsqueeze(axis)
+
+    found: list[Block] = []
+    for layer in range(start, blocks.shape.layers):
+        if layer == keep:
+            kept = {"kept": stream}
+        block, stream = blocks.run(layer, stream, angles, causal)
+        gone = {"keys": block.keys[:, :0].clone(), "values": block.values[:, :0].clone()} if layer < caches else {}
+        found.append(
+            replace(block, **{name: stored(getattr(block, name), axis) for name, axis in AXES.items()}, **gone)
+        )
+    return _records(found, stored(stream, 1)) | kept
+
+
+AXES = {"resid": 1, "q": 1, "z": 1, "pattern": 2}  # where the query position is in one block's records
+
+
+def _records(found: list[Block], after: Tensor) -> dict:
+    """Stack what blocks computed, layer by layer; `after` is the stream after the last of them."""
+    stacked = {name: torch.stack([getattr(block, name) for block in found]) for name in ("q", "z", "pattern")}
+    stacked["resid"] = torch.stack([*(block.resid for block in found), after])
+    return stacked | {name: tuple(getattr(block, name) for block in found) for name in ("keys", "values")}
+
+
+def _check_base(model, base: Run) -> None:
+    parts.require_ready(model)
+    same_model(model=parts.fingerprint(model), run=base)
+
+
 def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) -> Run:
-    """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)` or `kept_at`).
+    """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)`, `Run.resumable_at`).
 
     The result stores the positions that `base` does. For edits of the weights (`edits.edited`) or hooks that act at
     every position, in that layer and later: exact, and saves the layers before. Gradients flow to what the hooks
-    put in. Raises `ValueError` when `base` kept no layer or has no prompts, or a hook is before that layer.
+    put in. Raises `ValueError` when `base` kept no layer or is of another model, or a hook is before that layer.
     """
+    _check_base(model, base)
     if base.kept is None:
-        raise ValueError("this run kept no layer to go on from: call run(..., keep=layer)")
-    early = [layer for layer, _ in by_name(hooks, model.cfg.n_layers) if layer < base.kept[0]]
-    if early:
-        raise ValueError(f"hooks of layers {early} are before layer {base.kept[0]}, where the run was kept")
+        raise ValueError("this run kept no layer to resume from: call run(..., keep=layer)")
+    start, stream = base.kept
+    if (first := first_layer(hooks, parts.shape(model).layers)) < start:
+        raise ValueError(f"a hook of layer {first} is before layer {start}, where the run was kept")
 
-    def part(index: slice) -> Run:
-        old = rows(base, index)
-        return _run_batch(model, old.tokens, old.end, base.positions, Blocks(model, hooks, index), old.kept[0], old)
+    def part(rows: slice) -> dict:
+        return _whole(Blocks(model, hooks, rows), stream[rows], base.end[rows], base.positions, start)
 
-    return _in_batches(part, len(base), batch_size)
-
-
-def kept_at(base: Run, layer: int) -> Run:
-    """A run of END only that `rerun` can take up at any `layer`, from one that holds all positions.
-
-    One full pass then serves interventions from every layer on. A hook on this layer's `hook_resid_pre` in that pass
-    is already in the kept stream, unlike with `run(keep=)`: do not give it to `rerun` again.
-    Raises `ValueError` for a run without `positions="all"` and a layer that it does not hold.
-    """
-    if base.positions != "all":
-        raise ValueError(f"base must be a run with positions='all', got {base.positions!r}")
-    layer = whole("layer", layer, 0, len(base.resid) - 2)
-    axes = {"resid": 2, "q": 2, "z": 2, "pattern": 3}
-    ends = {name: base.at(getattr(base, name), axis=axis).unsqueeze(axis) for name, axis in axes.items()}
-    return replace(base, positions="end", kept=(layer, base.resid[layer]), **ends)
+    new = _in_batches(part, len(base), batch_size)
+    before = {name: getattr(base, name)[:start] for name in new}
+    return replace(base, **{name: _follow(before[name], new[name]) for name in new})
 
 
-def _in_batches(part: Callable[[slice], Run], n: int, batch_size: int) -> Run:
-    if not n:
-        raise ValueError("there are no prompts to run: was everything filtered out?")
-    batch_size = whole("batch_size", batch_size)
-    batches = [slice(i, i + batch_size) for i in range(0, n, batch_size)]
-    # Shown only where it takes long, on stderr, which the book leaves out.
-    parts = [part(rows) for rows in tqdm(batches, desc="prompts", delay=5, leave=False)]
-    if len(parts) == 1:
-        return parts[0]
-    fields = [vars(part) for part in parts]  # emptied field by field: nothing large is held twice for long
-    kept = fields[0]["kept"] and (fields[0]["kept"][0], torch.cat([f.pop("kept")[1] for f in fields]))
-    return Run(
-        torch.cat([f["tokens"] for f in fields]), torch.cat([f["end"] for f in fields]), fields[0]["positions"],
-        tuple(torch.cat(layer) for layer in zip(*(f.pop("keys") for f in fields), strict=True)),
-        tuple(torch.cat(layer) for layer in zip(*(f.pop("values") for f in fields), strict=True)),
-        *(torch.cat([f.pop(name) for f in fields], dim=1) for name in ("resid", "q", "z", "pattern")), kept,
-    )  # fmt: skip
-
-
-def _run_batch(
-    model, tokens: Tensor, end: Tensor, positions: str, layers: Blocks, keep: int | None, old: Run | None = None,
-    caches: int = 0,
-) -> Run:  # fmt: skip
-    """One batch, from the embedding or, with `old`, from the layer it was kept at."""
-    batch, seq = tokens.shape
-
-    def stored(x: Tensor, axis: int = 1) -> Tensor:
-        if positions == "all":
-            return x
-        return x.movedim(axis, 1)[torch.arange(batch, device=x.device), end].unsqueeze(axis)
-
-    start, resid = (0, parts.embed(model, tokens)) if old is None else old.kept
-    kept = None
-    where = torch.arange(seq, device=tokens.device).expand(batch, seq)
-    angles = parts.rotary(model, resid, where)
-    causal = torch.ones(seq, seq, dtype=torch.bool, device=tokens.device).tril()
-    new: dict[str, list[Tensor]] = {name: [] for name in ("keys", "values", "resid", "q", "z", "pattern")}
-    if old is not None:
-        new = {name: list(getattr(old, name)[:start]) for name in new}
-    for layer in range(start, model.cfg.n_layers):
-        if layer == keep:
-            kept = (layer, resid)
-        resid = layers.hook(layer, "hook_resid_pre", resid)
-        q, q_rotated, k, v = layers.qkv(layer, resid, angles)
-        scores = layers.scores(q_rotated, k).masked_fill(~causal, -torch.inf)
-        pattern = layers.hook(layer, "attn.hook_pattern", scores.softmax(-1).flatten(1, 2))
-        grouped = pattern.unflatten(1, (-1, layers.groups))
-        z = torch.einsum("bhgps,bshd->bphgd", grouped, v).flatten(2, 3)
-        z, after = layers.rest(layer, resid, z)
-        if layer < caches:
-            k, v = (x[:, :0].clone() for x in (k, v))
-        for name, value in (("keys", k), ("values", v), ("resid", stored(resid)), ("q", stored(q)), ("z", stored(z)),
-                            ("pattern", stored(pattern, 2))):  # fmt: skip
-            new[name].append(value)
-        resid = after
-    new["resid"].append(stored(resid))
-    stacked = {name: torch.stack(new.pop(name)) for name in ("resid", "q", "z", "pattern")}
-    return Run(tokens, end, positions, tuple(new["keys"]), tuple(new["values"]), **stacked, kept=kept)
-
-
-def rows(base: Run, index: Sequence[int] | Tensor | slice) -> Run:
-    """The same run for some of its prompts (an index may repeat: one prompt, many interventions)."""
-    if not isinstance(index, slice):
-        index = chosen_rows("index", index, len(base))
-    return Run(
-        base.tokens[index], base.end[index], base.positions, tuple(k[index] for k in base.keys),
-        tuple(v[index] for v in base.values), *(getattr(base, n)[:, index] for n in ("resid", "q", "z", "pattern")),
-        base.kept and (base.kept[0], base.kept[1][index]),
-    )  # fmt: skip
+def _follow(before, after):
+    """The records of early layers, then those of the later ones."""
+    return before + after if isinstance(after, tuple) else torch.cat([before, after])
 
 
 def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None = None, stop: int | None = None) -> Run:
@@ -229,47 +318,27 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     untouched. The stored keys and values must still be right: an edit of the weights that acts at earlier
     positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The result shares
     `keys` and `values` with `base`: their last column is the base's. Gradients flow to what the hooks put in.
+    Raises `ValueError` for a base of another model, and one that does not hold the layers that are needed.
     """
-    layers = Blocks(model, hooks)
-    n_layers = model.cfg.n_layers
-    first = min((layer for layer, _ in layers.hooks), default=n_layers)
+    _check_base(model, base)
+    blocks = Blocks(model, hooks)
+    n_layers = blocks.shape.layers
+    first = first_layer(hooks, n_layers)
     start = first if start is None else whole("start", start, 0, first)
     stop = n_layers if stop is None else whole("stop", stop, start, n_layers)
     if start >= len(base.resid) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
         raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and run(caches=)")
-    resid = base.at(base.resid)[start].unsqueeze(1)
-    where = base.end[:, None]
-    angles = parts.rotary(model, resid, where)
-    # Scores of the last token against itself replace the cached column; later (padded) columns stay hidden.
-    column = where[:, None, None, :, None]
-    hidden = (torch.arange(base.tokens.shape[1], device=resid.device) > where)[:, None, None, None, :]
-    batch = torch.arange(len(base), device=resid.device)
-    new: dict[str, list[Tensor]] = {"resid": [], "q": [], "z": [], "pattern": []}
+    last, end = base.at(), base.end
+    stream = last.resid[start].unsqueeze(1)
+    angles = parts.rotary(model, stream, end[:, None])
+    visible = (torch.arange(base.tokens.shape[1], device=end.device) <= end[:, None])[:, None, None, None, :]
+    found = []
     for layer in range(start, stop):
-        resid = layers.hook(layer, "hook_resid_pre", resid)
-        q, q_rotated, k, v = layers.qkv(layer, resid, angles)
-        scores = layers.scores(q_rotated, base.keys[layer])
-        own = layers.scores(q_rotated, k)
-        scores = scores.scatter(-1, column.expand_as(own), own).masked_fill(hidden, -torch.inf)
-        pattern = layers.hook(layer, "attn.hook_pattern", scores.softmax(-1).flatten(1, 2))
-        grouped = pattern.unflatten(1, (-1, layers.groups))
-        z = torch.einsum("bhgps,bshd->bphgd", grouped, base.values[layer])
-        change = (v[:, 0] - base.values[layer][batch, base.end])[:, None, :, None, :]
-        to_self = grouped.gather(-1, column.expand_as(own)).permute(0, 3, 1, 2, 4)
-        z, after = layers.rest(layer, resid, (z + to_self * change).flatten(2, 3))
-        for name, value in (("resid", resid), ("q", q), ("z", z), ("pattern", pattern)):
-            new[name].append(value)
-        resid = after
-    new["resid"].append(resid)
-
-    def splice(name: str, axis: int = 2) -> Tensor:
-        stored = base.at(getattr(base, name), axis=axis).unsqueeze(axis)
-        return torch.cat([stored[:start], torch.stack(new[name])]) if new[name] else stored[:start]
-
-    return Run(
-        base.tokens, base.end, "end", base.keys, base.values,
-        splice("resid"), splice("q"), splice("z"), splice("pattern", 3),
-    )  # fmt: skip
-
-
-check_classes(globals())
+        block, stream = blocks.run(layer, stream, angles, visible, (end, base.keys[layer], base.values[layer]))
+        found.append(block)
+    before = {"resid": last.resid[: start + (not found)].unsqueeze(2), "q": last.q[:start].unsqueeze(2),
+              "z": last.z[:start].unsqueeze(2), "pattern": last.pattern[:start].unsqueeze(3)}  # fmt: skip
+    if found:
+        new = _records(found, stream)
+        before = {name: _follow(records, new[name]) for name, records in before.items()}
+    return replace(base, positions="end", kept=None, **before)

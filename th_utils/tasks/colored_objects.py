@@ -21,7 +21,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .._guards import whole
-from ..classes import check_classes
 from .prompts import Prompts, encode, single_token_words, word_id
 
 MAX_OBJECTS, MAX_SHOTS = 4, 4
@@ -202,4 +201,3 @@ def _build(tokenizer, table: pd.DataFrame, prepend_bos: bool) -> Prompts:
     return Prompts(tokens, answer.contiguous(), distractor.contiguous(), positions, text, table)
 
 
-check_classes(globals())

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..classes import check_classes
 from .prompts import Prompts, encode
 
 
@@ -161,4 +160,3 @@ def plain(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
 
 
-check_classes(globals())

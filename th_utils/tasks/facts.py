@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 
 from .._guards import whole
-from ..classes import check_classes
 from .prompts import Prompts, encode
 
 KINDS = ("factual", "linguistic", "commonsense")
@@ -233,4 +232,3 @@ def _last_token(tokenizer, text: str, word: str, start: int, tokens: torch.Tenso
     return position
 
 
-check_classes(globals())

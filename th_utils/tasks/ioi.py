@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 
 from .._guards import whole
-from ..classes import check_classes
 from .prompts import Prompts, encode, single_token_words, word_id
 
 ORDERS = ("ABBA", "BABA")
@@ -152,4 +151,3 @@ def corrupt(model, prompts: Prompts, kind: Literal["ABC", "S2->IO", "S2->random"
     return Prompts(tokens, prompts.answer, prompts.distractor, prompts.positions, tuple(text), prompts.table)
 
 
-check_classes(globals())

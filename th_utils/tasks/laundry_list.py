@@ -22,7 +22,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .._guards import whole
-from ..classes import check_classes
 from .ioi import NAMES
 from .prompts import Prompts, encode, single_token_words, word_id
 
@@ -263,4 +262,3 @@ def _build(tokenizer, table: pd.DataFrame, prepend_bos: bool) -> Prompts:
     return Prompts(tokens, ids[batch, index], ids[batch, rival], positions | {"END": end}, text, table)
 
 
-check_classes(globals())

@@ -12,7 +12,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .._guards import chosen_rows, indices
-from ..classes import check_classes
 
 
 @dataclass(frozen=True)
@@ -140,4 +139,3 @@ def token_strings(model, tokens: Tensor) -> list[str]:
     return ["BOS" if i == 0 and int(t) == bos else model.tokenizer.decode([int(t)]) for i, t in enumerate(tokens)]
 
 
-check_classes(globals())

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.patheffects import withStroke
 
-from .._guards import some, whole
+from .._guards import whole
 from ..stats import array
 from ..weights.heads import check_head, label
 from .figure import COLOURS, GREY, MARKERS, View, finish, new
@@ -78,7 +78,7 @@ def bars(
 
     `baseline` draws a dashed line (chance, no effect) named by `baseline_name`.
     """  # fmt: skip
-    some("values", values)
+    values.items()
     figure, (axis,) = new(7.5, 0.8 + 0.3 * len(values))
     for row, (name, value) in enumerate(values.items()):
         middle = getattr(value, "value", value)
@@ -145,7 +145,7 @@ def lines(
     A mapping of mappings draws one panel per outer name, with the same axes; panels with the same names share a
     legend.
     """
-    some("series", series)
+    series.items()
     panels = series if isinstance(next(iter(series.values())), Mapping) else {"": series}
     lengths = {name: len(values) for curves in panels.values() for name, values in curves.items()}
     if not len(x) or set(lengths.values()) != {len(x)}:
@@ -186,7 +186,7 @@ def strip(
 
     `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest outside it are written.
     """
-    groups = {name: array(values, "groups") for name, values in some("groups", groups)}
+    groups = {name: array(values, "groups") for name, values in groups.items()}
     if labels is not None and {n: len(v) for n, v in labels.items()} != {n: v.size for n, v in groups.items()}:
         raise ValueError("labels and groups must have the same names, a label for every number")
     n_labels = whole("n_labels", n_labels, 0)
@@ -214,7 +214,7 @@ def scatter(
     names: Mapping[str, tuple[float, float]] | None = None,
 ) -> View:
     """Points by group, each `(x, y)`; colour and marker differ between groups; `names` writes words at points."""
-    sizes = {name: [array(part).shape for part in pair] for name, pair in some("groups", groups)}
+    sizes = {name: [array(part).shape for part in pair] for name, pair in groups.items()}
     if any(len(pair) != 2 or pair[0] != pair[1] for pair in sizes.values()):
         raise ValueError(f"groups must hold pairs (x, y) of one length, got {sizes}")
     figure, (axis,) = new(6.5, 4.4)
@@ -231,7 +231,7 @@ def scatter(
 
 def attention(tokens: Sequence[str], rows: Mapping[str, object], title: str, alt: str) -> View:
     """Attention of a few heads from one position to the tokens of a prompt: one row per head, one cell per token."""
-    found = [array(v) for _, v in some("rows", rows)]
+    found = [array(v) for _, v in rows.items()]
     if any(row.ndim != 1 or len(row) < len(tokens) for row in found) or not all(isinstance(t, str) for t in tokens):
         raise ValueError(f"tokens must be texts and rows hold a number for each of the {len(tokens)}")
     matrix = np.stack([row[: len(tokens)] for row in found])
@@ -244,7 +244,7 @@ def circuit(columns: Mapping[str, Sequence[tuple[int, int]]], edges: Sequence[tu
     Line width grows with the absolute strength; blue edges help the answer, orange ones work against it. A node
     may also be a string such as "logits".
     """
-    nodes = [node for _, some in some("columns", columns) for node in some]
+    nodes = [node for _, some in columns.items() for node in some]
     for edge in edges:
         if len(edge) != 3 or not set(edge[:2]) <= set(nodes) or not np.isfinite(edge[2]):
             raise ValueError(f"edges must be (sender, receiver, strength) between nodes of the columns, got {edge}")

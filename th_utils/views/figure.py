@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from ..prose import glued
+from ..notebook import glued
 from . import palette
 from .palette import COLOURS, GREY, MARKERS, STYLE
 

@@ -38,7 +38,7 @@ def _labels(labels, names: Sequence[str], panel: str) -> np.ndarray:
     return found.astype(int)
 
 
-def numbers(values, rows: Sequence[str], columns: Sequence[str], title: str, alt: str, unit: str, xlabel: str,
+def heatmap(values, rows: Sequence[str], columns: Sequence[str], title: str, alt: str, unit: str, xlabel: str,
             ylabel: str) -> View:  # fmt: skip
     """A table of shares as a picture: `values[i, j]` in row i and column j, written and shaded; NaN stays empty.
 

@@ -1,8 +1,8 @@
-"""The weights of all attention heads as plain tensors: the only input the weight-space chapters need."""
+"""The weights of all attention heads as plain tensors: the only input of the weight-space chapters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import index
 
@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..classes import check_classes
-from ..models import parts
+from .svd import Decomposition, decompose_product
+
+Head = tuple[int, int]
+Component = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class HeadWeights:
     residual stream divided by its scale.
 
     `W_Q, W_K, W_V`: [layers, heads, d_model, d_head]; `W_O`: [layers, heads, d_head, d_model];
-    `b_Q, b_K, b_V`: [layers, heads, d_head].
+    `b_Q, b_K, b_V`: [layers, heads, d_head]; `fingerprint`: of the model they were copied from, None for weights made
+    by hand. Raises `ValueError` for shapes that do not belong together, half precision, NaN or infinite values.
     """
 
     W_Q: Float[Tensor, "layers heads d_model d_head"]
@@ -34,17 +37,20 @@ class HeadWeights:
     b_Q: Float[Tensor, "layers heads d_head"]
     b_K: Float[Tensor, "layers heads d_head"]
     b_V: Float[Tensor, "layers heads d_head"]
+    fingerprint: str | None = None
 
     def __post_init__(self):
         layers, heads, d_model, d_head = self.W_Q.shape
-        reading, bias = (layers, heads, d_model, d_head), (layers, heads, d_head)
-        expected = {"W_Q": reading, "W_K": reading, "W_V": reading, "W_O": (layers, heads, d_head, d_model)}
-        for name, shape in (expected | dict.fromkeys(("b_Q", "b_K", "b_V"), bias)).items():
+        shapes = dict.fromkeys(("W_Q", "W_K", "W_V"), (layers, heads, d_model, d_head))
+        shapes |= {"W_O": (layers, heads, d_head, d_model)} | dict.fromkeys(
+            ("b_Q", "b_K", "b_V"), (layers, heads, d_head)
+        )
+        for name, shape in shapes.items():
             given = getattr(self, name)
             if given.shape != shape:
                 raise ValueError(f"{name} has shape {tuple(given.shape)}, expected {shape}")
-            if given.dtype not in (torch.float32, torch.float64) or given.is_meta:
-                raise ValueError(f"{name} must be float32 or float64, got {given.dtype} on {given.device}: see .to()")
+            if given.dtype not in (torch.float32, torch.float64):
+                raise ValueError(f"{name} must be float32 or float64, got {given.dtype}: use .float()")
             if not torch.isfinite(given).all():
                 raise ValueError(f"{name} holds NaN or infinite values: the checkpoint is damaged or was not loaded")
 
@@ -65,71 +71,60 @@ class HeadWeights:
         return self.W_Q.shape[3]
 
     @cached_property
-    def heads(self) -> list[tuple[int, int]]:
+    def heads(self) -> list[Head]:
         """All (layer, head) pairs in order."""
         return [(layer, head) for layer in range(self.n_layers) for head in range(self.n_heads)]
 
-    def check_head(self, head: tuple[int, int]) -> tuple[int, int]:
-        """The head itself, or a `ValueError` that names the model's range."""
+    @cached_property
+    def ov(self) -> Decomposition:
+        """SVD of `W_OV = W_V W_O` of every head: what it reads from a source token and what it writes."""
+        return decompose_product(self.W_V, self.W_O)
+
+    @cached_property
+    def qk(self) -> Decomposition:
+        """SVD of `W_QK = W_Q W_Kᵀ` of every head; `read` is the query side, `write` the key side.
+
+        Rotary embeddings are left out (offset 0); see `composition.rotated_queries` for other offsets.
+        """
+        return decompose_product(self.W_Q, self.W_K.mT)
+
+    def check_head(self, head: Head) -> Head:
+        """Return the head, or raise a `ValueError` that names the model's range."""
         return check_head(head, self.n_layers, self.n_heads)
 
     def to(self, *args, **kwargs) -> HeadWeights:
-        """The same weights in another dtype or on another device."""
-        return HeadWeights(**{name: getattr(self, name).to(*args, **kwargs) for name in self.__dataclass_fields__})
+        """Return the same weights in another dtype or on another device."""
+        tensors = {f.name: getattr(self, f.name).to(*args, **kwargs) for f in fields(self) if f.name != "fingerprint"}
+        return HeadWeights(**tensors, fingerprint=self.fingerprint)
 
 
-def check_head(head: tuple[int, int], n_layers: int, n_heads: int) -> tuple[int, int]:
-    """A head inside the model, or a `ValueError`: negative indices are refused, they hide mistakes."""
-    layer, number = _whole_parts(head, 2, "head must be a pair (layer, head)")
+def check_head(head: Head, n_layers: int, n_heads: int) -> Head:
+    """Return a head inside the model, or raise `ValueError`: negative indices are refused, they hide mistakes."""
+    layer, number = _integers(head, 2, "head must be a pair (layer, head)")
     if not (0 <= layer < n_layers and 0 <= number < n_heads):
         raise ValueError(f"no head {layer}.{number}: this model has layers 0-{n_layers - 1} and heads 0-{n_heads - 1}")
     return layer, number
 
 
-def check_component(
-    component: tuple[int, int, int], n_layers: int, n_heads: int, n_components: int
-) -> tuple[int, int, int]:
-    """A component inside the model, or a `ValueError`, as `check_head`."""
-    layer, number, k = _whole_parts(component, 3, "components must be distinct (layer, head, component) triples")
+def check_component(component: Component, n_layers: int, n_heads: int, n_components: int) -> Component:
+    """Return a component inside the model, or raise `ValueError`, as `check_head`."""
+    layer, number, k = _integers(component, 3, "a component must be a triple (layer, head, component)")
     check_head((layer, number), n_layers, n_heads)
     if not 0 <= k < n_components:
         raise ValueError(f"no component {label((layer, number, k))}: heads have components 0-{n_components - 1}")
     return layer, number, k
 
 
-def _whole_parts(given, n: int, wanted: str) -> tuple[int, ...]:
+def _integers(given, n: int, wanted: str) -> tuple[int, ...]:
     try:
-        parts = tuple(given)
-        if len(parts) != n or any(isinstance(part, bool) for part in parts):
-            raise TypeError
-        return tuple(map(index, parts))  # no fraction and no text, which int() would make fit
+        found = tuple(map(index, given))  # no fractions, which int() would make fit
     except TypeError:
-        raise ValueError(f"{wanted} of integers, got {given!r}") from None
+        found = ()
+    if len(found) != n:
+        raise ValueError(f"{wanted} of integers, got {given!r}")
+    return found
 
 
 def label(part: tuple[int, ...]) -> str:
-    """`(20, 0)` as "20.0", `(20, 0, 3)` as "20.0.3": layer.head or layer.head.component, counted from 0."""
-    if any(isinstance(i, bool) or i != i or int(i) != i for i in part):  # i != i: NaN
-        raise ValueError(f"a head or component is made of whole numbers, got {part!r}")
-    return ".".join(str(int(i)) for i in part)
-
-
-def head_weights(model) -> HeadWeights:
-    """Copy the attention weights out of a `TransformerBridge` (see `HeadWeights` for shapes and conventions)."""
-    n_layers, n_heads = parts.heads_shape(model)
-    groups, device = parts.kv_groups(model), parts.device_of(model)
-    stacked = {}
-    for name in parts.MATRICES:
-        layers = torch.stack([parts.head_matrix(model, layer, name).to(device) for layer in range(n_layers)])
-        stacked[name] = layers.repeat_interleave(groups, dim=1) if name in ("W_K", "W_V") else layers
-    for name in ("b_Q", "b_K", "b_V"):
-        rows = [parts.head_bias(model, layer, name) for layer in range(n_layers)]
-        if rows[0] is None:
-            stacked[name] = torch.zeros(n_layers, n_heads, model.cfg.d_head).to(stacked["W_Q"])
-        else:
-            biases = torch.stack([row.to(device) for row in rows])
-            stacked[name] = biases.repeat_interleave(n_heads // biases.shape[1], dim=1)
-    return HeadWeights(**stacked)
-
-
-check_classes(globals())
+    """Write a head or component as layer.head or layer.head.component, counted from 0: `(20, 0)` is "20.0"."""
+    return ".".join(str(index(i)) for i in part)

@@ -1,4 +1,4 @@
-"""Singular value decompositions of every head's OV and QK circuit, exactly and without a d_model × d_model matrix."""
+"""Singular value decompositions of every head's circuits, exactly and without a d_model × d_model matrix."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._guards import numbers
-from ..classes import check_classes
-from .heads import HeadWeights
 
 
 @dataclass(frozen=True)
@@ -25,26 +23,37 @@ class Decomposition:
     positive; the sign carries no meaning and may differ between checkpoints.
     """
 
-    read: Float[Tensor, "layers heads components d_model"]
-    singular_values: Float[Tensor, "layers heads components"]
-    write: Float[Tensor, "layers heads components d_model"]
+    read: Float[Tensor, "*heads components d_in"]
+    singular_values: Float[Tensor, "*heads components"]
+    write: Float[Tensor, "*heads components d_out"]
 
     @property
-    def energy(self) -> Float[Tensor, "layers heads components"]:
+    def energy(self) -> Float[Tensor, "*heads components"]:
         """Share of ‖W‖_F² in each component, p_k = σ_k² / Σσ²; zero for a head whose weights are all zero."""
         squared = self.singular_values.square()
         return squared / squared.sum(-1, keepdim=True).clamp_min(torch.finfo(squared.dtype).tiny)
 
+    @property
+    def gaps(self) -> Float[Tensor, "*heads components"]:
+        """Distance of each singular value to its nearest neighbour, as a share of the head's largest one.
+
+        It says how well a component is determined: noise of relative size ε in the weights turns it by about ε/gap
+        towards its neighbour. Components with a gap of zero are an arbitrary basis of what they span.
+        """
+        largest = self.singular_values[..., :1].clamp_min(torch.finfo(self.singular_values.dtype).tiny)
+        steps = -self.singular_values.diff(dim=-1) / largest
+        far = torch.full_like(largest, torch.inf)
+        return torch.minimum(torch.cat([far, steps], -1), torch.cat([steps, far], -1))
+
 
 def decompose_product(
     left: Float[Tensor, "*heads d_in rank"], right: Float[Tensor, "*heads rank d_out"]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin SVD of `left @ right` for all heads at once.
-
-    Returns (read `[..., k, d_in]`, singular values `[..., k]`, write `[..., k, d_out]`).
+) -> Decomposition:
+    """Decompose `left @ right` for all heads at once (thin SVD).
 
     With `left = Q₁R₁` and `rightᵀ = Q₂R₂` the product is `Q₁ (R₁R₂ᵀ) Q₂ᵀ`, so only the rank × rank core needs an SVD.
-    Exact to float error. Raises `ValueError` when the shapes do not multiply.
+    Exact to float error, and checked: the components must give back the product on random vectors.
+    Raises `ValueError` for shapes that do not multiply, `RuntimeError` when the check fails.
     """
     left = numbers("left", left)
     right = numbers("right", right, like=left)
@@ -56,29 +65,23 @@ def decompose_product(
     read, write = (q_left @ u).mT, vh @ q_right.mT
     largest = write.gather(-1, write.abs().argmax(-1, keepdim=True))
     sign = torch.where(largest < 0, -1.0, 1.0).to(write)
-    return (read * sign).contiguous(), singular_values, (write * sign).contiguous()
+    found = Decomposition((read * sign).contiguous(), singular_values, (write * sign).contiguous())
+    _check_rebuilt(left, right, found)
+    return found
 
 
-def check_ov(weights: HeadWeights, ov: Decomposition) -> None:
-    """`ValueError` for a decomposition of other weights."""
-    if ov.write.shape[:2] != weights.W_Q.shape[:2] or ov.write.shape[-1] != weights.d_model:
-        raise ValueError(
-            f"ov has write directions {tuple(ov.write.shape)}, the weights are {tuple(weights.W_Q.shape)}: "
-            "pass decompose_ov(weights) of the same model"
+def _check_rebuilt(left: Tensor, right: Tensor, found: Decomposition) -> None:
+    """Raise unless the components multiply back and `write`, whose length scores rely on, has orthonormal rows."""
+    tolerance = 1e3 * torch.finfo(left.dtype).eps * left.shape[-1] ** 0.5
+    probe = torch.randn(4, left.shape[-2], generator=torch.Generator().manual_seed(0)).to(left)
+    product = probe @ left @ right
+    rebuilt = (probe @ found.read.mT * found.singular_values[..., None, :]) @ found.write
+    scale = probe.norm() * found.singular_values[..., :1, None].clamp_min(torch.finfo(left.dtype).tiny)
+    wrong = float(((rebuilt - product) / scale).abs().max())
+    gram = found.write @ found.write.mT
+    skew = float((gram - torch.eye(gram.shape[-1]).to(gram)).abs().max())
+    if not max(wrong, skew) < tolerance:  # a NaN fails too
+        raise RuntimeError(
+            f"the SVD is wrong on this device ({left.device}, {left.dtype}): its components miss the product by "
+            f"{wrong:.1e} and are orthonormal to {skew:.1e}, expected below {tolerance:.1e}. Use .to('cpu') or float64"
         )
-
-
-def decompose_ov(weights: HeadWeights) -> Decomposition:
-    """SVD of `W_OV = W_V W_O` of every head: what it reads from a source token and what it writes."""
-    return Decomposition(*decompose_product(weights.W_V, weights.W_O))
-
-
-def decompose_qk(weights: HeadWeights) -> Decomposition:
-    """SVD of `W_QK = W_Q W_Kᵀ` of every head; `read` is the query side, `write` the key side.
-
-    Rotary embeddings are left out (offset 0); see `composition.rotated_queries` for other offsets.
-    """
-    return Decomposition(*decompose_product(weights.W_Q, weights.W_K.mT))
-
-
-check_classes(globals())

@@ -3,13 +3,13 @@
 from .attention_viewer import attention_viewer
 from .channel_playground import channel_playground
 from .composition_explorer import composition_explorer
-from .edit_dial import edit_dial, live
+from .edit_dial import edit_dial, is_live
 from .frame_slider import frame_slider
 from .pattern_gallery import pattern_gallery
 from .point_cloud import point_cloud
 from .territory_atlas import territory_atlas
 
 __all__ = [
-    "attention_viewer", "channel_playground", "composition_explorer", "edit_dial", "frame_slider", "live",
+    "attention_viewer", "channel_playground", "composition_explorer", "edit_dial", "frame_slider", "is_live",
     "pattern_gallery", "point_cloud", "territory_atlas",
 ]  # fmt: skip

@@ -24,17 +24,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..._guards import fit, fit_model, numbers
+from ..._guards import numbers, same_model
 from ...channels.channel import Channel
 from ...channels.reach import position_codes
-from ...classes import check_classes
 from ...models import parts
 from ...runs.metrics import logit_difference
-from ...runs.patching import patch_input
+from ...runs.patching import Edge, patch_input
 from ...runs.run import Run, rerun_last
-from ...tasks import Prompts
-from ...tasks.prompts import token_strings
-from ...weights.heads import HeadWeights, check_head, label
+from ...tasks.prompts import Prompts, token_strings
+from ...weights.heads import Head, check_head, label
 from ..figure import COLOURS, View, finish, new
 
 DIGITS = 6  # significant, of the shipped numbers: attention is right to far better than 1e-3
@@ -43,60 +41,57 @@ GRID = 13  # settings at which the whole model is run
 
 
 @torch.no_grad()
-def reading(model, weights: HeadWeights, base: Run, prompts: Prompts, target: Channel, head: tuple[int, int]) -> dict:
-    """What one head's attention from END, and its pull on the answer, depend on: tensors over [batch, seq].
+def reading(model, base: Run, target: Channel, head: Head) -> dict[str, Tensor]:
+    """Compute what one head's attention from END, and its pull on the answer, depend on: tensors over [batch, seq].
 
     `b` scores, `beta` the part of the query's bias, `kappa` [batch, seq, k], `pull` what looking at a token adds to
     logit(answer) − logit(distractor), `cross` [batch, k] and `square` [batch, k, k] of the norm (see the module).
     Positions after END are −inf in `b`. Raises `ValueError` for a head that is not after the whole channel.
     """
-    fit(base, prompts)
-    fit_model(weights, model)
-    layer, index = check_head(head, *parts.heads_shape(model))
+    size = parts.shape(model)
+    layer, index = check_head(head, size.layers, size.heads)
     last = max(layer for layer, _ in target.heads)
     if layer <= last:
         raise ValueError(f"head {label(head)} must be in a layer after the channel's last, {last}")
-    device = base.end.device
-    seq = torch.arange(base.tokens.shape[1], device=device)
+    seq = torch.arange(base.tokens.shape[1], device=base.end.device)
     told = seq <= base.end[:, None]
-    directions = target.directions.to(device)
+    directions = target.directions.to(base.end.device)
     b, kappa = position_codes(model, base, head, directions, torch.where(told, seq, 0))
 
-    stream, end = base.at(base.resid)[layer], base.at(base.resid)[-1]
+    stream, final = base.at().resid[layer], base.at().resid[-1]
     resid, v = parts.centred(model, stream), parts.centred(model, directions)
     scale = parts.norm_scale(model, stream, parts.attention_input(model, layer, stream))
     width = resid.shape[-1] * scale.square()
-    kv = index // parts.kv_groups(model)
+    kv = index // size.groups
     bias = parts.head_bias(model, layer, "b_Q")
     beta = torch.zeros_like(b)
     if bias is not None:
         angles = parts.rotary(model, resid, base.end[:, None])
-        turned = parts.rotate(bias[index].to(device).expand(len(base), 1, 1, -1), angles)[:, 0, 0]
-        beta = torch.einsum("bk,bsk->bs", turned, base.keys[layer][:, :, kv]) / parts.attention_scale(model)
-    W_U, _ = parts.unembedding(model)
-    final = parts.norm_scale(model, end, parts.final_norm(model, end))
-    towards = (W_U[:, prompts.answer.to(W_U.device)] - W_U[:, prompts.distractor.to(W_U.device)]).T.to(device)
-    written = torch.einsum("bsk,kd->bsd", base.values[layer][:, :, kv], weights.W_O[layer, index])
-    pull = torch.einsum("bsd,bd->bs", written, parts.centred(model, towards)) / final[:, None]
+        rotated = parts.rotate(bias[index].expand(len(base), 1, 1, -1), angles)[:, 0, 0]
+        beta = torch.einsum("bk,bsk->bs", rotated, base.keys[layer][:, :, kv]) / parts.attention_scale(model)
+    towards, _ = parts.answer_direction(model, base.prompts.answer, base.prompts.distractor)
+    written = torch.einsum("bsk,kd->bsd", base.values[layer][:, :, kv], parts.head_matrix(model, layer, "W_O")[index])
+    scale_final = parts.norm_scale(model, final, parts.final_norm(model, final))
+    pull = torch.einsum("bsd,bd->bs", written, towards) / scale_final[:, None]
     return {
         "b": b.masked_fill(~told, -torch.inf), "beta": beta, "kappa": kappa, "pull": pull,
         "cross": 2 * resid @ v.T / width[:, None], "square": (v @ v.T)[None] / width[:, None, None],
     }  # fmt: skip
 
 
-def attention_under(parts: dict, change: Float[Tensor, "batch k"]) -> Float[Tensor, "batch seq"]:
-    """The head's attention from END when the channel's coordinates change by `change`: what the page computes."""
-    norm = 1 + (parts["cross"] * change).sum(-1) + torch.einsum("bi,bij,bj->b", change, parts["square"], change)
-    moved = torch.einsum("bsk,bk->bs", parts["kappa"], change)
-    scores = (parts["b"] - parts["beta"] + moved) / norm.clamp_min(1e-6).sqrt()[:, None] + parts["beta"]
+def attention_under(reads: dict[str, Tensor], change: Float[Tensor, "batch k"]) -> Float[Tensor, "batch seq"]:
+    """Compute the head's attention from END when the channel's coordinates change by `change`, as the page does."""
+    norm = 1 + (reads["cross"] * change).sum(-1) + torch.einsum("bi,bij,bj->b", change, reads["square"], change)
+    moved = torch.einsum("bsk,bk->bs", reads["kappa"], change)
+    scores = (reads["b"] - reads["beta"] + moved) / norm.clamp_min(1e-6).sqrt()[:, None] + reads["beta"]
     return scores.softmax(-1)
 
 
-def _check_reading(model, base: Run, target: Channel, head: tuple[int, int], parts: dict, changes: Tensor) -> None:
+def _check_reading(model, base: Run, target: Channel, head: Head, reads: dict[str, Tensor], changes: Tensor) -> None:
     """Refuse to show a page that would compute anything else than the head does when its query is patched."""
-    exact, _ = patch_input(model, base, head, "q", changes @ target.directions.to(changes))
+    exact = patch_input(model, base, Edge(head, "q"), changes @ target.directions.to(changes)).pattern
     pairs = zip(changes, exact, strict=True)
-    gap = max(float((attention_under(parts, change) - pattern).abs().max()) for change, pattern in pairs)
+    gap = max(float((attention_under(reads, change) - pattern).abs().max()) for change, pattern in pairs)
     if not gap < AGREE:
         raise RuntimeError(
             f"the page's attention of head {label(head)} is {gap:.1e} from the model's, {AGREE} or more: was the model "
@@ -107,61 +102,51 @@ def _check_reading(model, base: Run, target: Channel, head: tuple[int, int], par
 @torch.no_grad()
 def channel_playground(
     model,
-    weights: HeadWeights,
     base: Run,
-    prompts: Prompts,
     target: Channel,
-    heads: Sequence[tuple[int, int]],
+    heads: Sequence[Head],
     title: str,
     alt: str,
     limits: Sequence[float] | None = None,
     names: tuple[str, str] = ("answer", "other"),
 ) -> View:
-    """A figure in which the reader turns a channel of one to three components and some heads' attention follows.
+    """Draw a figure in which the reader turns a channel of one to three components and some heads' attention follows.
 
-    `base` is the run of a few `prompts` (END is enough) whose buttons the figure shows; `heads` are later heads, such
+    `base` is the run of a few prompts (END is enough) whose buttons the figure shows; `heads` are later heads, such
     as the name movers; a slider for each component goes from -limit to limit (by default twice the largest coordinate
     in these prompts). `names` is what `answer` and `distractor` of the prompts are called. The picture shows the first
     prompt and head at three settings of the first component.
 
     Raises `RuntimeError` when the page's arithmetic disagrees with the model's by 1e-3 of attention or more, at the
-    limits or between, and `ValueError` for a channel of more than three components, heads that are not after it,
-    repeated or none, more than 8 prompts, limits that do not reach the model's own coordinates, a run that is not of
-    the prompts, and other than two names.
+    limits or between, and `ValueError` for a channel of more than three components or of another model, heads that are
+    not after it or none, more than 8 prompts, and limits that do not reach the model's own coordinates.
     """
-    if not 1 <= len(target) <= 3 or not heads or not 1 <= len(prompts) <= 8 or len(base) != len(prompts):
+    same_model(model=parts.fingerprint(model), channel=target, run=base)
+    if not 1 <= len(target) <= 3 or not heads or not 1 <= len(base) <= 8:
         raise ValueError(
-            f"need 1-3 components, at least one head and 1-8 prompts with their run, got {len(target)} components, "
-            f"{len(heads)} heads, {len(prompts)} prompts and a run of {len(base)}"
+            f"need 1-3 components, at least one head and a run of 1-8 prompts, got {len(target)} components, "
+            f"{len(heads)} heads and a run of {len(base)}"
         )
-    if base.tokens.shape != prompts.tokens.shape or not torch.equal(base.tokens.cpu(), prompts.tokens.cpu()):
-        raise ValueError("base is a run of other prompts: call run(model, prompts) with the prompts of the figure")
-    heads = [check_head(head, *parts.heads_shape(model)) for head in heads]
-    if len(set(heads)) != len(heads):
-        raise ValueError(f"heads must differ, got {heads}")
-    if isinstance(names, str) or len(names) != 2 or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"names must be two texts, for the answer and the distractor, got {names!r}")
-    natural = target.coordinates(base.at(base.z))
-    reach = natural.abs().amax(0).mul(2).clamp_min(1.0) if limits is None else numbers("limits", limits).float()
-    if reach.shape != (len(target),) or not (reach > 0).all():
-        raise ValueError(f"limits must be {len(target)} positive numbers, one per component, got {limits}")
-    if (natural.abs().amax(0) > reach.to(natural)).any():
-        most = [round(x, 3) for x in natural.abs().amax(0).tolist()]
-        raise ValueError(f"limits must reach the model's own coordinates, up to {most} in size, got {limits}")
-    readings = {head: reading(model, weights, base, prompts, target, head) for head in heads}
-    ends = torch.stack([-reach.to(natural) - natural, 0 * natural, reach.to(natural) - natural])
+    prompts, natural = base.prompts, target.coordinates(base)
+    largest = natural.abs().amax(0)
+    limits = (2 * largest).clamp_min(1.0) if limits is None else limits
+    reach = numbers("limits", limits, {"components": len(target)}, natural)
+    if (largest > reach).any():
+        raise ValueError(f"limits must reach the model's own coordinates {largest.tolist()}, got {reach.tolist()}")
+    reads = {head: reading(model, base, target, head) for head in heads}
+    ends = torch.stack([-reach - natural, 0 * natural, reach - natural])
     for head in heads:
-        _check_reading(model, base, target, head, readings[head], ends)
+        _check_reading(model, base, target, head, reads[head], ends)
     grid = torch.linspace(-1, 1, GRID)
-    lead = logit_difference(model, base, prompts)
+    lead = logit_difference(model, base)
     whole = []  # the whole model's answer along each coordinate, the others as the model left them
     for i in range(len(target)):
         for step in grid * float(reach[i]):
             value = natural.clone()
             value[:, i] = step
-            whole.append(logit_difference(model, rerun_last(model, base, target.set(value)), prompts))
+            whole.append(logit_difference(model, rerun_last(model, base, target.set(value))))
     whole = torch.stack(whole, 1).unflatten(1, (len(target), GRID))
-    word = model.tokenizer.decode
+    word = parts.tokenizer(model).decode
     data = {
         "title": title,
         "alt": " ".join(alt.split()),
@@ -175,13 +160,12 @@ def channel_playground(
              "words": [word([int(ids[p])]).strip() for ids in (prompts.answer, prompts.distractor)],
              "natural": _short(natural[p]), "lead": _short(lead[p]), "whole": _short(whole[p]),
              "heads": [{name: _short(x[p][:n] if name in ("b", "beta", "kappa", "pull") else x[p])
-                        for name, x in readings[head].items()} for head in heads]}
+                        for name, x in reads[head].items()} for head in heads]}
             for p, n in enumerate((prompts.end + 1).tolist())
         ],
     }  # fmt: skip
-    return finish(_picture(data, readings[heads[0]], natural, reach), title, alt, colours=64).enlivened(
-        "channel-playground", data
-    )
+    picture = _picture(data, reads[heads[0]], natural, reach)
+    return finish(picture, title, alt, colours=64).enlivened("channel-playground", data)
 
 
 def _marks(prompts: Prompts, p: int) -> list[int]:
@@ -198,11 +182,11 @@ def _short(values: Tensor):
     return float(f"{values:.{DIGITS}g}")
 
 
-def _picture(data: dict, parts: dict, natural: Tensor, reach: Tensor):
+def _picture(data: dict, reads: dict, natural: Tensor, reach: Tensor):
     tokens = data["prompts"][0]["tokens"]
     change = torch.zeros(3, len(data["components"])).to(natural)
     change[:, 0] = torch.stack([-reach[0] - natural[0, 0], 0 * reach[0], reach[0] - natural[0, 0]])
-    one = {name: x[:1].expand(3, *x.shape[1:]) for name, x in parts.items()}
+    one = {name: x[:1].expand(3, *x.shape[1:]) for name, x in reads.items()}
     matrix = attention_under(one, change)[:, : len(tokens)].cpu().numpy()
     figure, (upper, lower) = new(7.2, 4.6, rows=2)
     image = upper.imshow(matrix, aspect="auto", cmap="Blues", vmin=0, vmax=1)
@@ -221,4 +205,3 @@ def _picture(data: dict, parts: dict, natural: Tensor, reach: Tensor):
     return figure
 
 
-check_classes(globals())

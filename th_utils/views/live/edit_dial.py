@@ -19,7 +19,7 @@ from ..charts import compare
 from ..figure import View
 
 
-def live(*libraries: str) -> bool:
+def is_live(*libraries: str) -> bool:
     """Whether to return something interactive: the libraries are there and the book is not being built."""
     return os.environ.get("TH_STATIC", "") in ("", "0") and all(find_spec(name) for name in libraries)
 
@@ -73,7 +73,7 @@ def edit_dial(
     names: list[str] = []
     start = measured(first)
     names += start
-    if not live("ipywidgets"):
+    if not is_live("ipywidgets"):
         states = {name_of(s): measured({n: float(v) for n, v in s.items()}) for s in settings[1:]}
         states = {name_of(first): start} | states
         exact = {tuple(float(setting[n]) for n in turned) for setting in settings}

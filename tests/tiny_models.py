@@ -1,26 +1,24 @@
-"""Three randomly initialised models, one per architecture, and the tokenizer that they share.
+"""Three randomly initialised models, one per architecture, and the tokenizer that they share, as model directories.
 
 They say nothing sensible and are not meant to: they let every function and notebook run in seconds,
 offline, on all three shapes of model (LayerNorm with learned positions, parallel blocks with partial
 rotary, grouped-query RMSNorm). Weights are drawn wider than a trainer would, so that attention patterns
 differ between heads and norms have something to fold.
+
+`python tests/tiny_models.py FOLDER` writes FOLDER/tiny-gpt2, FOLDER/tiny-neox and FOLDER/tiny-llama.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 import re
-import tempfile
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-    from th_utils.models.registry import ModelCard
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast
 
 BOS, PAD = "<|endoftext|>", "<pad>"
 N_CTX = 512
@@ -64,8 +62,6 @@ def make_tokenizer() -> Tokenizer:
     Pieces are scored so that one long token always beats several short ones (a Unigram model; bytes at
     −10). No text is unknown, and decoding gives back exactly what was encoded.
     """
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-
     scores = {BOS: 0.0, PAD: 0.0}
     scores |= dict.fromkeys(sorted(pre_tokenizers.ByteLevel.alphabet()), -10.0)
     for word in vocabulary_words():
@@ -79,57 +75,50 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def build(card: ModelCard, seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, Path]:
-    """The tiny model of `card` with weights drawn from `seed`, its tokenizer and the tokenizer's folder."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = _folder() / card.architecture
-    if not folder.exists():
-        from transformers import PreTrainedTokenizerFast
-
-        tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=make_tokenizer(), bos_token=BOS, eos_token=BOS, pad_token=PAD,
-            model_max_length=N_CTX, clean_up_tokenization_spaces=False,
-        )  # fmt: skip
-        tokenizer.save_pretrained(folder)
-        _config(card, len(tokenizer)).save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    config = _config(card, len(tokenizer))
-    with torch.random.fork_rng(devices=[]):  # the constructor draws too, from the caller's random state
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
-    _draw_weights(model, torch.Generator().manual_seed(seed))
-    return model.eval(), tokenizer, folder
+LAYERS, HEADS, WIDTH = 4, 4, 32
 
 
-def _config(card: ModelCard, vocabulary: int):
-    from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig
-
+def configs(vocabulary: int) -> dict:
+    """The architecture of each tiny model, by name."""
     tokens = {"vocab_size": vocabulary, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
-    if card.architecture == "gpt2":
-        sizes = {"n_layer": card.n_layers, "n_head": card.n_heads, "n_embd": card.d_model}
-        return GPT2Config(n_positions=N_CTX, **sizes, **tokens)
     sizes = {
-        "num_hidden_layers": card.n_layers, "num_attention_heads": card.n_heads, "hidden_size": card.d_model,
-        "intermediate_size": 4 * card.d_model, "max_position_embeddings": N_CTX,
+        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "hidden_size": WIDTH,
+        "intermediate_size": 4 * WIDTH, "max_position_embeddings": N_CTX,
     }  # fmt: skip
-    if card.architecture == "gpt_neox":
-        return GPTNeoXConfig(rotary_pct=0.5, use_parallel_residual=True, **sizes, **tokens)
-    return LlamaConfig(num_key_value_heads=card.n_kv_heads, tie_word_embeddings=True, **sizes, **tokens)
+    return {
+        "tiny-gpt2": GPT2Config(n_positions=N_CTX, n_layer=LAYERS, n_head=HEADS, n_embd=WIDTH, **tokens),
+        "tiny-neox": GPTNeoXConfig(rotary_pct=0.5, use_parallel_residual=True, **sizes, **tokens),
+        "tiny-llama": LlamaConfig(num_key_value_heads=2, tie_word_embeddings=True, **sizes, **tokens),
+    }
 
 
-def _draw_weights(model: PreTrainedModel, generator) -> None:
+def write(parent: Path, seed: int = 0) -> dict[str, Path]:
+    """Write every tiny model with weights drawn from `seed` below `parent`; the folders by name."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=make_tokenizer(), bos_token=BOS, eos_token=BOS, pad_token=PAD,
+        model_max_length=N_CTX, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+    found = {}
+    for name, config in configs(len(tokenizer)).items():
+        with torch.random.fork_rng(devices=[]):  # the constructor draws too, from the caller's random state
+            model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
+        _draw_weights(model, torch.Generator().manual_seed(seed))
+        found[name] = parent / name
+        model.save_pretrained(found[name])
+        tokenizer.save_pretrained(found[name])
+    return found
+
+
+@torch.no_grad()
+def _draw_weights(model, generator: torch.Generator) -> None:
     """Matrices at 1.5 over the root of the width, which spreads attention scores by about 2; gains near 1."""
-    import torch
-
-    with torch.no_grad():
-        for name, parameter in sorted(model.named_parameters()):
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim == 2:
-                scale = 1.5 if "wpe" not in name else 0.5
-                parameter.copy_(noise * scale / model.config.hidden_size**0.5)
-            else:
-                parameter.copy_(0.1 * noise + (0.0 if name.endswith("bias") else 1.0))
+    for name, parameter in sorted(model.named_parameters()):
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.ndim == 2:
+            scale = 1.5 if "wpe" not in name else 0.5
+            parameter.copy_(noise * scale / model.config.hidden_size**0.5)
+        else:
+            parameter.copy_(0.1 * noise + (0.0 if name.endswith("bias") else 1.0))
 
 
 def _task_strings() -> Iterator[str]:
@@ -157,11 +146,6 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(part)
 
 
-def _folder() -> Path:
-    return Path(_temporary().name)
-
-
-@functools.cache
-def _temporary() -> tempfile.TemporaryDirectory:
-    # TransformerLens makes a tokenizer again from its name_or_path: it needs a folder, gone when Python exits
-    return tempfile.TemporaryDirectory(prefix="th_utils-tiny-")
+if __name__ == "__main__":
+    for folder in write(Path(sys.argv[1])).values():
+        print(folder)
