@@ -11,8 +11,8 @@ import re
 import numpy as np
 import pytest
 from live_numbers import SHOWS
+from pages import settle
 from rendered import HTML, toc_pages
-from test_cloud import settle
 
 CONTROLS = "button, input, select, summary, a[href], [role=button], [tabindex]"
 LOOK = """figure => JSON.stringify([

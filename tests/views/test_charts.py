@@ -1,95 +1,98 @@
-"""Figures and sentences: alt text is demanded and safe, signed maps are centred, wrong input is named."""
+"""Charts: every mark is where its number says, intervals are drawn where there are any, and names match marks."""
 
+import numpy as np
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
+from matplotlib.colors import to_hex
 
-from th_utils import prose, stats
-from th_utils.views import charts as views
+import th_utils as th
+from th_utils import Estimate
+from th_utils.views import COLOURS, GREY
 
-ALT = "a map that shows what a map shows"
-TEXT = {"title": "a finding", "alt": ALT}
-CALLS = {
-    "head_map": lambda **t: views.head_map(torch.randn(6, 4), unit="u", marks=[(0, 1), (5, 3)], **t),
-    "panels": lambda **t: views.head_map({"a": torch.rand(6, 4), "b": torch.rand(6, 4)}, unit="u", **t),
-    "bars": lambda **t: views.bars({"one": stats.mean([1.0, 2.0]), "two": 3.0}, unit="u", baseline=0.5, **t),
-    "lines": lambda **t: views.lines([0, 1], {"a": [stats.mean([0.0, 1.0])] * 2}, xlabel="x", ylabel="y", **t),
-    "line panels": lambda **t: views.lines(
-        [0, 1], {"p": {"a": [0.0, 1.0]}}, xlabel="x", ylabel="y", marks={"m": 0.5}, **t
-    ),
-    "strip": lambda **t: views.strip({"h": torch.rand(9)}, unit="u", band=(0.1, 0.2), labels={"h": "abcdefghi"}, **t),
-    "scatter": lambda **t: views.scatter({"g": (torch.rand(3), torch.rand(3))}, xlabel="x", ylabel="y", **t),
-    "attention": lambda **t: views.attention(["<a>", "$b$"], {"0.0": torch.tensor([0.4, 0.6])}, **t),
-    "cloud": lambda **t: views.cloud(torch.randn(9, 3), list("abcabcabc"), axes="xyz", unit="u", **t),
-    "compare": lambda **t: views.compare({"a": {"n": 1.0, "m": stats.mean([0.0, 1.0])}, "b": {"m": -1, "n": 0}}, **t),
-    "circuit": lambda **t: views.circuit({"r": [(0, 1)], "": ["LD"]}, [((0, 1), "LD", -0.5)], **t),
-    "plane": lambda **t: views.plane([0, 1], [0, 1, 2], torch.randn(3, 2), xlabel="x", ylabel="y", unit="u", **t),
-}
+TEXT = {"title": "a finding", "alt": "a chart of planted numbers for a test"}
+XY = {"xlabel": "x", "ylabel": "y"}
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_every_figure_has_a_picture_and_its_alt_text(name):
-    bundle = CALLS[name](**TEXT)._repr_mimebundle_()
-    assert f'alt="{ALT}"' in bundle["text/html"] and ALT in bundle["text/plain"] and bundle["image/png"]
+def segments(axis) -> list:
+    """The horizontal lines that mark intervals: ((low, high), row)."""
+    lines = [line.get_xydata() for line in axis.lines if line.get_linestyle() == "-" and line.get_marker() == "None"]
+    return [(tuple(xy[:, 0]), xy[0, 1]) for xy in lines if xy[0, 1] == xy[1, 1]]
 
 
-@pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("alt", ["", "a map"])
-def test_a_figure_without_a_real_alt_text_is_refused(name, alt):
-    with pytest.raises(ValueError, match="alt text"):
-        CALLS[name](title="a finding", alt=alt)
+def test_bars_are_as_long_as_their_numbers(drawn):
+    values = {"one": Estimate(2.0, 1.0, 4.0), "two": torch.tensor(-0.5), "sure": Estimate(1.0, 1.0, 1.0)}
+    th.views.bars(values, unit="nats", baseline=0.5, baseline_name="chance", highlight=["two"], **TEXT)
+    (axis,) = drawn[0].axes
+    assert [bar.get_width() for bar in axis.patches] == [2.0, -0.5, 1.0]
+    assert [bar.get_y() + bar.get_height() / 2 for bar in axis.patches] == pytest.approx([0, 1, 2])
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(values) and axis.yaxis_inverted()
+    assert [to_hex(bar.get_facecolor()) for bar in axis.patches] == [COLOURS[i].lower() for i in (0, 1, 0)]
+    assert segments(axis) == [((1.0, 4.0), 0)]  # no interval where there is no width
+    assert [line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--"] == [0.5]
 
 
-def test_alt_text_cannot_break_out_of_the_page():
-    view = CALLS["head_map"](title="t", alt='a <script>alert("1")</script> in the words of a prompt')
-    html = view._repr_mimebundle_()["text/html"]
-    assert "<script>" not in html and html.count('"') % 2 == 0
+def test_compare_has_a_panel_for_every_number_and_a_bar_for_every_state(drawn):
+    states = {"before": {"n": 1.0, "m": -0.0}, "after": {"m": Estimate(0.5, 0.25, 1.0), "n": -3}}
+    th.views.compare(states, **TEXT)
+    n, m = drawn[0].axes
+    assert [axis.get_xlabel() for axis in (n, m)] == ["n", "m"]
+    assert [[bar.get_width() for bar in axis.patches] for axis in (n, m)] == [[1.0, -3.0], [0.0, 0.5]]
+    assert [[text.get_text() for text in axis.texts] for axis in (n, m)] == [["1", "−3"], ["0", "0.5"]]
+    assert [to_hex(bar.get_facecolor()) for bar in n.patches] == [GREY, COLOURS[0].lower()]
+    assert segments(n) == [] and segments(m) == [((0.25, 1.0), 1)]
+    assert [line.get_xdata()[0] for line in n.lines if line.get_linestyle() == "--"] == [1.0]
 
 
-def test_the_same_figure_is_the_same_file(tmp_path):
-    figures = [views.bars({"one": 1.0}, unit="u", **TEXT) for _ in range(2)]
-    assert figures[0].png == figures[1].png
-    figures[0].save(tmp_path / "bars.png")
-    assert (tmp_path / "bars.png").read_bytes() == figures[0].png
+def test_curves_go_through_their_numbers_and_bands_between_their_ends(drawn):
+    x, plain = np.linspace(0, 1, 3), torch.tensor([1.0, 0.0, 2.0])
+    sure = [Estimate(v, v - 1, v + 1) for v in (0.0, 1.0, 2.0)]
+    th.views.lines(x, {"left": {"a": plain, "b": sure}, "right": {"a": plain * 5, "b": sure}}, marks={"m": 0.5}, **XY,
+                   **TEXT)  # fmt: skip
+    left, right = drawn[0].axes
+    curves = {line.get_label(): line.get_xydata() for line in left.lines}
+    np.testing.assert_array_equal(curves["a"], np.column_stack([x, plain]))
+    np.testing.assert_array_equal(curves["b"], np.column_stack([x, [0, 1, 2]]))
+    (band,) = left.collections
+    ends = {tuple(point) for point in band.get_paths()[0].vertices.tolist()}
+    assert ends == {(at, v + side) for at, v in zip(x, (0, 1, 2), strict=True) for side in (-1, 1)}
+    assert left.get_ylim() == right.get_ylim(), "panels are compared on one axis"
+    assert left.get_legend() is None and right.get_legend() is not None, "one legend for the same names"
+    assert (left.texts[0].get_text(), left.texts[0].get_position()[0]) == ("m", 0.5)
 
 
-@pytest.mark.parametrize("shift", [0.0, 3.0, -3.0])
-def test_signed_maps_are_centred_at_zero(shift, monkeypatch):
-    norms = []
-    from matplotlib.axes import Axes
-
-    real = Axes.imshow
-    monkeypatch.setattr(Axes, "imshow", lambda self, *a, **k: norms.append(k["norm"]) or real(self, *a, **k))
-    views.head_map(torch.linspace(-1, 2, 12).reshape(4, 3) + shift, unit="u", **TEXT)
-    (norm,) = norms
-    if shift == 0:
-        assert norm.vmin == -norm.vmax == -2.0
-    else:
-        assert 0.0 in (norm.vmin, norm.vmax)
+def test_strip_draws_every_dot_in_its_row_and_names_the_highest_above_the_band(drawn):
+    groups = {"a": torch.tensor([0.1, 0.9, 0.5, 0.8]), "b": [0.2, 0.3, 0.1, 0.0]}
+    labels = {"a": ["0", "1", "2", "3"], "b": "wxyz"}
+    th.views.strip(groups, unit="score", band=(0.0, 0.4), labels=labels, n_labels=2, **TEXT)
+    (axis,) = drawn[0].axes
+    for row, (line, values) in enumerate(zip(axis.lines, groups.values(), strict=True)):
+        np.testing.assert_allclose(line.get_xdata(), values, rtol=1e-6)
+        assert np.abs(line.get_ydata() - row).max() < 0.25
+    written = [(text.get_text(), round(text.xy[0], 3), text.xy[1]) for text in axis.texts]
+    assert written == [("1", 0.9, 0), ("3", 0.8, 0)]
+    assert axis.patches[0].get_bbox().intervalx.tolist() == [0.0, 0.4]
 
 
-@pytest.mark.parametrize("states", [{}, {"a": {}}, {"a": {"n": 1.0}, "b": {"m": 1.0}}])
-def test_compare_wants_the_same_numbers_in_every_state(states):
-    with pytest.raises(ValueError, match="state"):
-        views.compare(states, **TEXT)
+def test_scatter_puts_points_and_words_where_they_belong(drawn):
+    points = torch.tensor([[1.0, 2.0], [3.0, 5.0], [0.0, 1.0]])
+    th.views.scatter({"a": points.T, "b": ([1], [2])}, names={"here": (3.0, 5.0)}, **XY, **TEXT)
+    (axis,) = drawn[0].axes
+    one, other = axis.collections
+    np.testing.assert_array_equal(one.get_offsets(), points)
+    assert other.get_offsets().tolist() == [[1, 2]]
+    assert [(text.get_text(), text.xy) for text in axis.texts] == [("here", (3.0, 5.0))]
+    assert to_hex(one.get_facecolor()[0]) != to_hex(other.get_facecolor()[0])
 
 
-def test_sentences_and_tables_are_markdown():
-    InteractiveShell.instance()
-    with capture_output() as captured:
-        prose.say("one   **two**\n three")
-        prose.table(["a|b", "c"], [(1, stats.mean([1.0, 1.0]))])
-    sentence, table = (output.data["text/markdown"] for output in captured.outputs)
-    assert sentence == "one **two** three"
-    assert table.splitlines() == [r"| a\|b | c |", "| --- | --- |", "| 1 | 1.00 [1.00, 1.00] |"]
-    with pytest.raises(ValueError, match="2 entries"):
-        prose.table(["a", "b"], [(1,)])
+def test_clouds_are_named_at_their_means_on_common_axes(drawn):
+    points = np.array([[0.0, 0.0], [2.0, 4.0], [10.0, -10.0]])
+    th.views.clouds({"p": (points, [1, 1, 0]), "q": (points[:1], torch.tensor([0]))}, ["A", "B"], **XY, **TEXT)
+    p, q = drawn[0].axes
+    assert {text.get_text(): text.get_position() for text in p.texts} == {"A": (10.0, -10.0), "B": (1.0, 2.0)}
+    assert (p.get_xlim(), p.get_ylim()) == (q.get_xlim(), q.get_ylim())
+    assert sorted(len(group.get_offsets()) for group in p.collections) == [1, 2]
 
 
-def test_heads_in_prose():
-    assert [prose.heads(h) for h in ([], [(1, 2)], [(1, 2), (3, 4), (5, 6, 7)])] == [
-        "none",
-        "1.2",
-        "1.2, 3.4 and 5.6.7",
-    ]
+def test_places_in_words():
+    places = [th.views.nth(i) for i in (0, 1, 2, 3, 10, 11, 12, 20, 21, 111)]
+    assert places == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "112th"]

@@ -1,4 +1,4 @@
-"""What every figure of the book is: a `View`, a picture with the text that says what it shows, in the house style."""
+"""A figure of the book: a `View`, which is a picture with the text that says what it shows."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import base64
 import html
 import io
 import json
+import os
 from copy import copy
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from PIL import Image
 
 from ..notebook import glued
-from . import palette
-from .palette import COLOURS, GREY, MARKERS, STYLE
+from ..stats import array
+from .palette import STYLE
 
-__all__ = ["COLOURS", "GREY", "MARKERS", "View", "alive", "finish", "new"]
+HALO = [withStroke(linewidth=2, foreground="white")]  # behind text that may lie on marks
 
 
 class View:
-    """A finished figure: PNG bytes and the text that says what it shows to somebody who cannot see it.
+    """A finished figure: PNG bytes and the text that describes it to somebody who cannot see it.
 
-    `enlivened` gives the figure that comes alive in a browser; the image is what is seen where scripts do not run.
-    `colours` limits the palette: a quarter of the bytes, for pictures without gradients.
+    Jupyter, Colab and the built page show the picture with its alt text; PDF and GitHub get the PNG. `colours` limits
+    the palette of the PNG, which saves three quarters of its bytes where there are no gradients.
     """
 
     def __init__(self, figure: Figure, alt: str, colours: int | None = None):
@@ -42,15 +45,14 @@ class View:
         self.png = buffer.getvalue()
 
     def enlivened(self, kind: str, data: dict, library: str = "") -> View:
-        """The same picture, brought to life in a page (see `alive`)."""
+        """Return the same picture with the script that replaces it in a browser (see `alive`)."""
         view = copy(self)
         view._around = alive(kind, data, library)
         return view
 
     def save(self, path) -> None:
         """Write the PNG to a file."""
-        with open(path, "wb") as file:
-            file.write(self.png)
+        Path(path).write_bytes(self.png)
 
     def show(self, name: str) -> None:
         """Display the figure under a name by which other pages of the book can show it too (MyST-NB's `glue`)."""
@@ -60,46 +62,54 @@ class View:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         data = base64.b64encode(self.png).decode()
-        alt = html.escape(self.alt, quote=True)
-        image = f'<img style="max-width:100%" alt="{alt}" src="data:image/png;base64,{data}">'
-        return {
-            "text/html": image.join(self._around),
-            "image/png": data,
-            "text/plain": f"Figure: {self.alt}",
-        }
+        image = f'<img style="max-width:100%" alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+        return {"text/html": image.join(self._around), "image/png": data, "text/plain": f"Figure: {self.alt}"}
 
 
 def alive(kind: str, data: dict, library: str = "") -> tuple[str, str]:
-    """HTML around a figure's picture that brings it to life: an element `th-<kind>`, its data, its script.
+    """Return the HTML before and after a picture that brings it to life: an element `th-<kind>`, its data, its script.
 
-    The scripts, `live/live.js` (what all figures share) and `live/<kind>.js`, stand inside the element, so it
-    needs no other file and no network; without scripts the picture is left. `library` is a script to run before them.
+    The scripts, `live/live.js` (shared by all figures) and `live/<kind>.js`, are inside the element, so it needs no
+    other file and no network; without scripts the picture stays. `library` is a script to run before them.
     """
-    live = files(__package__) / "live"
-    script = "".join((live / f"{name}.js").read_text(encoding="utf8") for name in ("live", kind.replace("-", "_")))
+    paths = (files(__package__) / "live" / f"{name}.js" for name in ("live", kind.replace("-", "_")))
+    script = "".join(path.read_text(encoding="utf8") for path in paths)
     # No "<" from a label can end the script element early.
     safe = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
-    # JupyterLab leaves the keys to elements that say so.
-    before = f'<figure class="th-live th-{kind}" data-lm-suppress-shortcuts="true" style="margin:0">'
     first = f"<script>{library}</script>" if library else ""
-    return before, (
+    # JupyterLab leaves the keys to elements that say so.
+    return f'<figure class="th-live th-{kind}" data-lm-suppress-shortcuts="true" style="margin:0">', (
         f'<script type="application/json">{safe}</script>{first}<script>(() => {{{script}}})();</script></figure>'
     )
 
 
+def is_live(*libraries: str) -> bool:
+    """Tell whether a kernel answers the reader: the libraries are installed and the book (`TH_STATIC`) is not built."""
+    return os.environ.get("TH_STATIC", "") in ("", "0") and all(find_spec(name) for name in libraries)
+
+
+def rounded(values, digits: int = 6):
+    """Round numbers to significant digits; return nested lists, which pages ship as JSON."""
+    numbers = array(values)
+    return [rounded(x, digits) for x in numbers] if numbers.ndim else float(f"{numbers:.{digits}g}") + 0.0  # no −0
+
+
+def written(value: float) -> str:
+    """Write a number with three significant digits and a true minus sign."""
+    return f"{value + 0.0:.3g}".replace("-", "−")
+
+
 def new(width: float, height: float, columns: int = 1, rows: int = 1, projection: str | None = None):
-    """An empty figure in inches and its axes, row by row; panels of one row share their vertical axis."""
+    """Make an empty figure, in inches, and its axes, row by row; panels of one row share their vertical axis."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
         share = "row" if projection is None else False
         axes = figure.subplots(rows, columns, sharey=share, squeeze=False, subplot_kw={"projection": projection})
     return figure, list(axes.flat)
 
 
 def finish(figure: Figure, title: str, alt: str, colours: int | None = None) -> View:
-    """Put the title on and make the `View`. Raises `ValueError` for a figure that breaks the house style."""
-    palette.check(figure, title, alt)
+    """Put the title on a figure and make its `View`; `alt` describes what the figure shows, `colours` as in `View`."""
     with matplotlib.rc_context(STYLE):
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         for text in figure.findobj(Text):  # a token may hold dollar signs, which would start a formula

@@ -1,16 +1,14 @@
 """The map to walk through: the page holds what was measured, and what it says of a point is what numpy says."""
 
 import base64
-import json
 
 import numpy as np
 import pytest
 import torch
-from bs4 import BeautifulSoup
-from test_cloud import browser, html, opened, page_of, settle  # noqa: F401
+from pages import data, press, settle
 
-from th_utils.views import charts as views
-from th_utils.views.live import territory_atlas as module
+import th_utils as th
+from th_utils.views.live.territory_atlas import STEPS
 
 AXES = {"east": [-2.0, -1, 0, 1, 2], "north": [-3.0, -1, 1, 3], "up": torch.tensor([-10.0, 0, 10])}
 HOMES = {
@@ -32,11 +30,7 @@ def shares():
 
 @pytest.fixture(scope="module")
 def view(shares):
-    return views.atlas(AXES, shares, CROWDED, NAMES, **TEXT)
-
-
-def data(view) -> dict:
-    return json.loads(BeautifulSoup(html(view), "html.parser").find("script", type="application/json").string)
+    return th.live.territory_atlas(AXES, shares, CROWDED, NAMES, **TEXT)
 
 
 def at(shares, i, j, k):
@@ -48,61 +42,52 @@ def test_the_page_holds_every_share_at_its_point(shares, view):
     assert [axis["values"] for axis in found["axes"]] == [[float(x) for x in values] for values in AXES.values()]
     for panel, (name, expected) in zip(found["panels"], shares.items(), strict=True):
         levels = np.frombuffer(base64.b64decode(panel["shares"]), dtype="<u2").reshape(expected.shape)
-        np.testing.assert_allclose(levels / module.STEPS, expected, atol=0.51 / module.STEPS)
+        np.testing.assert_allclose(levels / STEPS, expected, atol=0.51 / STEPS)
         assert panel["name"] == name
         np.testing.assert_allclose(panel["natural"], CROWDED[name], rtol=1e-5)
 
 
-def test_colours_are_ordered_and_names_can_be_read_on_them(view):
+def test_the_picture_is_the_map_nearest_to_the_natural_means(shares, drawn):
+    th.live.territory_atlas(AXES, shares, HOMES, NAMES, **TEXT)
+    level = 1  # their mean is −1.7 up, nearest to 0
+    for axis, values in zip(drawn[0].axes, shares.values(), strict=False):
+        expected = values.reshape(5, 4, 3, -1)[:, :, level].argmax(-1).T
+        np.testing.assert_array_equal(axis.collections[0].get_array(), expected)
+        assert axis.get_title().endswith("up = 0")
+
+
+def test_names_can_be_read_on_their_colours(view):
     def light(colour):
-        linear = [(int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)]
-        return np.dot(linear, (0.2126, 0.7152, 0.0722))
+        return np.dot([(int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)], (0.2126, 0.7152, 0.0722))
 
-    for panel in data(view)["panels"]:
-        shades = [light(colour) for colour, _ in panel["colours"]]
-        assert shades == sorted(shades) and len(set(shades)) == len(shades)
-        for shade, (_, ink) in zip(shades, panel["colours"], strict=True):
-            dark, bright = sorted((shade, {"#fff": 1.0, "#000": 0.0}[ink]))
-            assert (bright + 0.05) / (dark + 0.05) > 4.5
+    for shade, ink in (pair for panel in data(view)["panels"] for pair in panel["colours"]):
+        dark, bright = sorted((light(shade), {"#fff": 1.0, "#000": 0.0}[ink]))
+        assert (bright + 0.05) / (dark + 0.05) > 4.5
 
 
-def test_without_scripts_the_map_is_a_picture(browser, view):  # noqa: F811
-    assert view.png.startswith(b"\x89PNG")
-    tab, trouble = opened(browser, page_of(html(view)), java_script_enabled=False)
-    assert tab.get_by_role("img", name=TEXT["alt"]).is_visible() and not trouble
-    tab.context.close()
-
-
-def says(shares, i, j, k) -> str:
-    here = at(shares, i, j, k)
-    first, second = here.argsort(descending=True)[:2].tolist()
-    lead = here[first] - here[second]
-    return f"spot {NAMES[first]} wins: {100 * here[first]:.1f}%, {100 * lead:.1f} points ahead of spot {NAMES[second]}."
-
-
-def test_keys_mouse_and_slider_show_what_was_measured_there(browser, shares, view):  # noqa: F811
-    tab, trouble = opened(browser, page_of(html(view)))
+def test_keys_mouse_and_slider_show_what_was_measured_there(show, shares, view):
+    tab = show(view)
     figure, canvas, slider = tab.locator("figure"), tab.locator("canvas"), tab.get_by_role("slider", name="up")
     words = tab.locator("p[aria-live]")
 
     def check(panel, i, j, k):
         settle(tab)
         assert figure.get_attribute("data-at") == f"{i} {j} {k}"
+        here = at(shares[panel], i, j, k)
         shown = [float(share) for share in figure.get_attribute("data-shares").split()]
-        assert shown == pytest.approx(at(shares[panel], i, j, k).tolist(), abs=2e-5)
-        assert says(shares[panel], i, j, k) in words.inner_text()
+        assert shown == pytest.approx(here.tolist(), abs=2e-5)
+        first, second = here.argsort(descending=True)[:2].tolist()
+        lead = f"{100 * (here[first] - here[second]):.1f} points ahead of spot {NAMES[second]}."
+        assert f"spot {NAMES[first]} wins: {100 * here[first]:.1f}%, {lead}" in words.inner_text()
         rows = [row.inner_text().split() for row in tab.locator(".th-row").all()]
         assert [row[-1] for row in rows] == [f"{100 * share:.1f}%" for share in shown]
-        wins = tab.locator(".th-row[data-wins]")
-        assert wins.count() == 1 and wins.inner_text().split()[1] == NAMES[int(np.argmax(shown))]
+        assert tab.locator(".th-row[data-wins]").inner_text().split()[1] == NAMES[first]
 
     check("2 spots", 2, 1, 1)  # the mean of the natural means lies between two steps north
-    canvas.press("ArrowRight")
-    canvas.press("ArrowUp")
+    press(canvas, "ArrowRight", "ArrowUp")
     check("2 spots", 3, 2, 1)
-    for _ in range(6):
-        canvas.press("ArrowDown")
-    slider.press("End")
+    press(canvas, *["ArrowDown"] * 6)
+    press(slider, "End")
     check("2 spots", 3, 0, 2)  # no farther than the edge
     assert slider.get_attribute("aria-valuetext") == "10" and "up at 10" in words.inner_text()
     tab.get_by_role("button", name="4 spots").click()
@@ -123,83 +108,22 @@ def test_keys_mouse_and_slider_show_what_was_measured_there(browser, shares, vie
     check("4 spots", 4, 1, 2)  # no button, no move
     tab.get_by_role("button", name="Where the model is").press("Enter")
     check("4 spots", 4, 3, 1)
-    assert not trouble
-    tab.context.close()
 
 
-def test_a_finger_moves_the_point(browser, shares, view):  # noqa: F811
-    tab, trouble = opened(browser, page_of(html(view)), width=390, has_touch=True)
+def test_a_finger_moves_the_point(show, view):
+    tab = show(view, width=390, has_touch=True)
     box = tab.locator("canvas").bounding_box()
     tab.touchscreen.tap(box["x"] + 42, box["y"] + 22)
     settle(tab)
-    assert tab.locator("figure").get_attribute("data-at") == "0 3 1" and not trouble
-    tab.context.close()
+    assert tab.locator("figure").get_attribute("data-at") == "0 3 1"
 
 
-def test_it_says_whose_territory_the_natural_means_lie_in(browser, shares, view):  # noqa: F811
+def test_it_says_whose_territory_the_natural_means_lie_in(show, shares, view):
     """Spread over their homes, every outcome has its own; crowded, all lie in one."""
-    tab, _ = opened(browser, page_of(html(view), html(views.atlas(AXES, shares, HOMES, NAMES, **TEXT))))
-    for figure, expected in zip(tab.locator("figure").all(), ("all lie in cells of spot B.",
-                                "lie in cells of spot A, spot B, spot C and spot D."), strict=True):  # fmt: skip
+    tab = show(view, th.live.territory_atlas(AXES, shares, HOMES, NAMES, **TEXT))
+    ends = ("all lie in cells of spot B.", "lie in cells of spot A, spot B, spot C and spot D.")
+    for figure, expected in zip(tab.locator("figure").all(), ends, strict=True):
         assert "lie in cells of spot A and spot B." in figure.locator("p").last.inner_text()
         figure.get_by_role("button", name="4 spots").click()
         settle(tab)
         assert figure.locator("p").last.inner_text().endswith(expected)
-    tab.context.close()
-
-
-def test_it_fits_a_phone_in_the_dark_and_hostile_words_stay_text(browser, shares):  # noqa: F811
-    evil = "</script ><script>window.harm = 1</script>"
-    axes = dict(zip((f"{evil}{i}" for i in range(3)), AXES.values(), strict=True))
-    panels, usual = ({evil: one["4 spots"]} for one in (shares, HOMES))
-    made = views.atlas(axes, panels, usual, [evil, "$b$", "C", "D"], evil, f"some words {evil} and more", evil, evil)
-    tab, trouble = opened(browser, page_of(html(made), style="background: #121212; color: #ddd"), width=360)
-    assert tab.locator("figure[data-live][data-theme-dark]").count() == 1
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
-    assert tab.evaluate("window.harm") is None and not trouble
-    assert evil in tab.locator("p[aria-live]").inner_text()
-    tab.context.close()
-
-
-def test_the_element_is_light_at_its_largest():
-    grid = {"x": torch.linspace(-1, 1, 20), "y": torch.linspace(-1, 1, 20), "z": torch.linspace(-1, 1, 5)}
-    many = torch.full((2000, module.MOST // 2000), 0.01)
-    made = views.atlas(grid, {"a": many}, {"a": torch.zeros(20, 3)}, [str(i) for i in range(20)], **TEXT)
-    picture = base64.b64encode(made.png)
-    assert len(html(made)) - len(picture) < 150_000
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"axes": {"x": [0, 1], "y": [0, 1]}}, "three coordinates, got .*'x', 'y'"),
-        ({"axes": {" ": [0, 1], "y": [0, 1], "z": [0, 1]}}, "three coordinates"),
-        ({"axes": AXES | {"up": [0, 2, 1]}}, "axis 'up' must be two or more numbers in equal steps up"),
-        ({"axes": AXES | {"up": [0, 1, 5]}}, "axis 'up' must be"),
-        ({"axes": AXES | {"up": [1]}}, "axis 'up' must be"),
-        ({"axes": AXES | {"up": [0, 1, float("nan")]}}, "axis 'up' must be"),
-        ({"axes": AXES | {"up": [0, 1]}}, r"shares of '2 spots' must be \[40 points, 2-4 outcomes\], got \(60, 2\)"),
-        ({"shares": {}, "natural": {}}, "the same panels, at least one"),
-        ({"natural": {"2 spots": HOMES["2 spots"]}}, r"same panels.*'4 spots'\], \['2 spots'\]"),
-        ({"names": ["A", "B", "C"]}, r"shares of '4 spots' must be \[60 points, 2-3 outcomes\]"),
-        ({"names": ["A", "B", "C", " "]}, "needs a name"),
-        ({"unit": ""}, "needs a name"),
-        ({"natural": HOMES | {"4 spots": torch.zeros(2, 3)}}, r"natural means of '4 spots' must be .* \[4, 3\]"),
-        ({"natural": HOMES | {"4 spots": torch.full((4, 3), torch.nan)}}, "natural means of '4 spots' .* finite"),
-    ],
-)
-def test_what_does_not_fit_is_refused_by_name(shares, change, message, refuses):
-    with refuses(message):
-        views.atlas(**{"axes": AXES, "shares": shares, "natural": HOMES, "names": NAMES, **TEXT} | change)
-
-
-@pytest.mark.parametrize("bad", [lambda x: x - 0.5, lambda x: 1.5 * x, lambda x: x * torch.nan])
-def test_shares_that_are_no_probabilities_are_refused(shares, bad, refuses):
-    with refuses("shares of '2 spots' must be probabilities"):
-        views.atlas(AXES, {name: bad(values) for name, values in shares.items()}, HOMES, NAMES, **TEXT)
-
-
-def test_a_grid_that_is_too_fine_for_a_page_is_refused(refuses):
-    axes = dict.fromkeys("xyz", torch.linspace(0, 1, 30))
-    with refuses("54000 numbers, at most 40000 fit"):
-        views.atlas(axes, {"a": torch.full((27000, 2), 0.5)}, {"a": torch.zeros(2, 3)}, NAMES, **TEXT)

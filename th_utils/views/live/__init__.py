@@ -1,9 +1,10 @@
-"""Figures that are alive in a page: a Python half that computes, a JavaScript half that draws, one name for both."""
+"""Figures that are alive in a page, without kernel or network; where scripts do not run, their picture stays."""
 
+from ..figure import is_live
 from .attention_viewer import attention_viewer
 from .channel_playground import channel_playground
 from .composition_explorer import composition_explorer
-from .edit_dial import edit_dial, is_live
+from .edit_dial import edit_dial
 from .frame_slider import frame_slider
 from .pattern_gallery import pattern_gallery
 from .point_cloud import point_cloud

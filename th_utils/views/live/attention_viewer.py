@@ -1,9 +1,4 @@
-"""An attention viewer in the page: for some heads of one prompt, where any token looks, without a kernel or a network.
-
-Attention is shipped as bytes, in 1/255; the picture that is left where scripts do not run shows the last token.
-"""
-
-from __future__ import annotations
+"""An attention viewer: for some heads of one prompt, where any token looks."""
 
 import base64
 from collections.abc import Sequence
@@ -13,39 +8,34 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...stats import array
-from ..charts import attention_picture
+from ..boards import attention_rows
 from ..figure import View, finish
 
-STEPS = 255
+STEPS = 255  # attention is shipped as bytes
 
 
 def attention_viewer(
     tokens: Sequence[str], patterns: Float[Tensor, "heads query key"], names: Sequence[str], title: str, alt: str
 ) -> View:
-    """Attention of some heads over one prompt: choose a head and a token, and see where it looks.
+    """Show the attention of some heads over one prompt: the reader chooses a head and the token that looks.
 
-    `patterns`: [heads, tokens, tokens], probabilities; `names`: one per head. Raises `ValueError` when they do
-    not fit each other, are no texts, or when a pattern is not between 0 and 1.
+    `patterns`: [heads, tokens, tokens], probabilities, shipped in 1/255; `names`: one per head. The picture shows the
+    last token. Raises `ValueError` for patterns of another shape or outside 0 to 1.
     """
     matrix = check_patterns(tokens, patterns, names)
     levels = np.rint(np.minimum(matrix, 1) * STEPS).astype(np.uint8)
-    data = {
-        "title": title, "tokens": list(tokens), "steps": STEPS,
-        "heads": [{"name": name, "pattern": base64.b64encode(one.tobytes()).decode()}
-                  for name, one in zip(names, levels, strict=True)],
-    }  # fmt: skip
-    return finish(attention_picture(tokens, matrix[:, -1], names), title, alt).enlivened("attention-viewer", data)
+    packed = [base64.b64encode(one.tobytes()).decode() for one in levels]
+    heads = [{"name": name, "pattern": pattern} for name, pattern in zip(names, packed, strict=True)]
+    data = {"title": title, "tokens": list(tokens), "steps": STEPS, "heads": heads}
+    return finish(attention_rows(tokens, matrix[:, -1], names), title, alt).enlivened("attention-viewer", data)
 
 
 def check_patterns(tokens: Sequence[str], patterns, names: Sequence[str]) -> np.ndarray:
-    """Patterns [heads, tokens, tokens] as an array, or the `ValueError` of `viewer`."""
-    matrix = array(patterns, "patterns")
-    if not len(names) or matrix.shape != (len(names), len(tokens), len(tokens)):
-        raise ValueError(
-            f"patterns must be [{len(names)} heads, {len(tokens)}, {len(tokens)} tokens], got {matrix.shape}"
-        )
-    if not len(tokens) or not all(isinstance(text, str) for text in (*tokens, *names)):
-        raise ValueError("tokens and names must be texts, at least one each: see token_strings and label")
+    """Return patterns as an array; `ValueError` unless they are probabilities [heads, tokens, tokens]."""
+    matrix = array(patterns)
+    expected = (len(names), len(tokens), len(tokens))
+    if matrix.shape != expected:
+        raise ValueError(f"patterns must be {expected}, heads by tokens by tokens, got {matrix.shape}")
     if not ((matrix >= 0) & (matrix <= 1 + 1e-4)).all():
         raise ValueError("patterns must be probabilities between 0 and 1")
     return matrix

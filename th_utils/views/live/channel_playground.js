@@ -1,4 +1,4 @@
-// The inhibition playground (th_utils/playground.py has the equations). Follows live.js.
+// The channel playground (channel_playground.py has the equations). Follows live.js.
 const BLUE = { light: "#0072B2", dark: "#56b4e9" };
 const ORANGE = { light: "#b34d00", dark: "#e69f00" };
 const STYLE = `

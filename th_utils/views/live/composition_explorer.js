@@ -1,4 +1,4 @@
-// The component explorer (th_utils/explorer.py says what it shows). Follows live.js.
+// The component explorer (composition_explorer.py says what it shows). Follows live.js.
 const STYLE = `
   .th-composition-explorer button[aria-pressed=true] { border-width: 2px; font-weight: 600 }
   .th-composition-explorer canvas { display: block; width: 100%; touch-action: manipulation; cursor: pointer }

@@ -1,4 +1,4 @@
-// Dials over settings that were measured when the page was built (th_utils/widgets.py). Follows live.js.
+// Dials over settings that were measured when the page was built. Follows live.js.
 const STYLE = `
   .th-edit-dial label { display: grid; grid-template-columns: 30% minmax(90px, 1fr) 3em; gap: 8px; width: 100%;
     align-items: center }
@@ -12,7 +12,7 @@ const STYLE = `
   .th-edit-dial .th-bar { display: block; height: 12px; margin: 0; background: #0072b2 }
   .th-edit-dial .th-start { background: #8a8a8a; height: 5px }`;
 const shown = value => Number(value.toPrecision(3)).toString().replace("-", "−");
-const told = ([value, low, high]) => shown(value) + (low < high ? ` [${shown(low)}, ${shown(high)}]` : "");
+const interval = ([value, low, high]) => shown(value) + (low < high ? ` [${shown(low)}, ${shown(high)}]` : "");
 
 enliven("edit-dial", STYLE, (figure, { scales, names, states }, paint) => {
   const at = scales.map(scale => scale.start);
@@ -41,7 +41,7 @@ enliven("edit-dial", STYLE, (figure, { scales, names, states }, paint) => {
   const rows = names.map((name, n) => {
     const row = add(body, "tr");
     add(row, "th", name, { scope: "row" });
-    add(row, "td", told(first[n]));
+    add(row, "td", interval(first[n]));
     const now = add(row, "td");
     const cell = add(row, "td");
     return { now, bar: add(cell, "span", "", { class: "th-bar" }), start: add(cell, "span", "", { class: "th-bar th-start" }) };
@@ -52,7 +52,7 @@ enliven("edit-dial", STYLE, (figure, { scales, names, states }, paint) => {
     const state = states[index(at)];
     scales.forEach((scale, i) => { outputs[i].textContent = shown(scale.stops[at[i]]); });
     rows.forEach(({ now, bar, start }, n) => {
-      now.textContent = told(state[n]);
+      now.textContent = interval(state[n]);
       bar.style.width = `${Math.abs(state[n][0]) / most[n] * 100}%`;
       bar.style.background = state[n][0] < 0 ? "#d55e00" : "#0072b2";
       start.style.width = `${Math.abs(first[n][0]) / most[n] * 100}%`;

@@ -1,130 +1,63 @@
-"""Figures to play with where a kernel runs, and a picture of the same where none does.
-
-In Jupyter and Colab these return live objects (ipywidgets 7 or 8). With `TH_STATIC=1`, which the book's
-build sets, or without ipywidgets, they return the `View` that says the same: nothing on the built pages
-waits for a kernel or for the network.
-"""
-
-from __future__ import annotations
+"""A dial for the scales of an edit: live where a kernel runs, over measured settings on a built page."""
 
 import itertools
-import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 
 import numpy as np
 
+from ...stats import Estimate
 from ..charts import compare
-from ..figure import View
+from ..figure import View, is_live, rounded
 
 
-def is_live(*libraries: str) -> bool:
-    """Whether to return something interactive: the libraries are there and the book is not being built."""
-    return os.environ.get("TH_STATIC", "") in ("", "0") and all(find_spec(name) for name in libraries)
+def edit_dial(settings: Sequence[Mapping[str, float]],
+              measure: Callable[[Mapping[str, float]], Mapping[str, object]], title: str, alt: str,
+              stops: int = 3):  # fmt: skip
+    """Show what an edit gains and costs while the reader turns its scales.
 
-
-def edit_dial(
-    settings: Sequence[Mapping[str, float]],
-    measure: Callable[[Mapping[str, float]], Mapping[str, object]],
-    title: str,
-    alt: str,
-    stops: int = 3,
-):
-    """Turn the scales of an edit and watch what it gains and what it costs.
-
-    `settings` are named scales, all with the same names; the first is what the others are compared with. `measure`
-    turns named scales into named numbers (accuracy, attention to the answer, loss in nats) or `stats.Estimate`s;
-    it makes the edit, so the dial knows no model. Where a kernel runs there is one slider for each scale that differs
-    between the settings, over the range it has there, and bars for the first setting and the one in hand; every turn
-    of a slider calls `measure` once. Otherwise a picture of all settings, with dials on the page that have `stops`
-    positions each: all their combinations are measured when the page is built.
-
-    Raises `ValueError` for fewer than two settings or stops, settings with other names, without a difference or with
-    NaN or infinite scales, and when `measure` returns no numbers, other names than before, or NaN or infinite numbers.
+    `settings` are named scales; the others are compared with the first. `measure` turns named scales into named
+    numbers or `stats.Estimate`s; it makes the edit, so the dial knows no model. In Jupyter and Colab this returns an
+    ipywidgets object (7 or 8): one slider for each scale that differs between the settings, bars for the first setting
+    and the current one, one call of `measure` per turn. When the book is built (`TH_STATIC=1`), or without ipywidgets,
+    it returns a `View` of all settings, with dials on the page of `stops` positions each, all combinations measured.
+    Raises `ValueError` for settings with other names, without a difference, or with scales that are not finite.
     """
-    if isinstance(stops, bool) or not isinstance(stops, int | np.integer) or stops < 2:
-        raise ValueError(f"stops must be a whole number, at least 2, got {stops!r}")
-    if isinstance(settings, Mapping) or not all(isinstance(setting, Mapping) for setting in settings):
-        raise ValueError(f"settings must be a list of named scales, got {settings!r}")
-    if len(settings) < 2:
-        raise ValueError(f"settings must hold at least two settings to turn between, got {list(settings)}")
-    _check_finite(settings[0], "the setting")
-    first = {name: float(value) for name, value in settings[0].items()}
-    for setting in settings:
-        if set(setting) != set(first):
-            raise ValueError(f"every setting must have the scales {sorted(first)}, got {sorted(setting)}")
-        _check_finite(setting, "the setting")
+    settings = [{name: float(value) for name, value in setting.items()} for setting in settings]
+    first = settings[0]
+    if any(set(setting) != set(first) or not np.isfinite([*setting.values()]).all() for setting in settings):
+        raise ValueError(f"every setting must have the scales {sorted(first)}, all finite, got {settings}")
     ends = {name: (min(s[name] for s in settings), max(s[name] for s in settings)) for name in first}
     turned = [name for name, (low, high) in ends.items() if low < high]
     if not turned:
-        raise ValueError(f"all settings are the same, {first}: at least one scale must differ")
+        raise ValueError(f"at least one scale must differ between the settings, got {settings}")
 
-    def measured(setting: Mapping[str, float]) -> dict[str, object]:
-        numbers = measure(first | setting)
-        _check_finite(numbers, f"measure({first | setting})")
-        if not numbers or set(numbers) != set(names or numbers):
-            raise ValueError(f"measure must return the same named numbers every time, {names}; got {sorted(numbers)}")
-        return dict(numbers)
+    def name_of(setting: dict[str, float]) -> str:
+        return "\n".join(f"{name} = {setting[name]:g}" for name in turned)
 
-    def name_of(setting: Mapping[str, float]) -> str:
-        return "\n".join(f"{name} = {float(setting[name]):g}" for name in turned)
+    start = dict(measure(first))
+    if is_live("ipywidgets"):
+        from ipywidgets import FloatSlider, interactive
 
-    names: list[str] = []
-    start = measured(first)
-    names += start
-    if not is_live("ipywidgets"):
-        states = {name_of(s): measured({n: float(v) for n, v in s.items()}) for s in settings[1:]}
-        states = {name_of(first): start} | states
-        exact = {tuple(float(setting[n]) for n in turned) for setting in settings}
-        if len({name_of(setting) for setting in settings}) < len(exact):
-            raise ValueError("two settings agree in six digits and differ after them: give the scales in other units")
-        scales = {n: sorted({_digits(x) for x in (first[n], *np.linspace(*ends[n], stops))}) for n in turned}
-        found = []
-        for values in itertools.product(*scales.values()):
-            setting = dict(zip(scales, values, strict=True))
-            numbers = states[name] if (name := name_of(setting)) in states else measured(setting)
-            found.append([[float(f"{x:.4g}") for x in _ends(numbers[name])] for name in names])
-        return compare(states, title, alt).enlivened("edit-dial", {
-            "title": title, "names": names, "states": found,
-            "scales": [{"name": n, "stops": s, "start": s.index(_digits(first[n]))} for n, s in scales.items()],
+        def show(**scales: float) -> View:
+            setting = first | scales
+            now = start if setting == first else measure(setting)
+            return compare({f"start:\n{name_of(first)}": start, f"now:\n{name_of(setting)}": now}, title, alt)
+
+        return interactive(show, **{
+            name: FloatSlider(first[name], min=low, max=high, step=(high - low) / 40, description=name,
+                              style={"description_width": "initial"}, continuous_update=False)
+            for name, (low, high) in ends.items() if name in turned
         })  # fmt: skip
-    from ipywidgets import FloatSlider, interactive
-
-    def show(**setting: float) -> View:
-        now = start if all(setting[name] == first[name] for name in turned) else measured(setting)
-        return compare({f"start:\n{name_of(first)}": start, f"now:\n{name_of(setting)}": now}, title, alt)
-
-    sliders = {
-        name: FloatSlider(value=first[name], min=low, max=high, step=(high - low) / 40, description=name,
-                          style={"description_width": "initial"}, continuous_update=False)
-        for name, (low, high) in ends.items() if name in turned
-    }  # fmt: skip
-    return interactive(show, **sliders)
-
-
-def _ends(number: object) -> tuple:
-    """Value, low and high of a number or an estimate."""
-    value = getattr(number, "value", number)
-    return value, getattr(number, "low", value), getattr(number, "high", value)
-
-
-def _digits(x: float) -> float:
-    """Without the last bits, by which equal stops of a scale may differ."""
-    return float(f"{x:.12g}")
-
-
-def _check_finite(numbers: Mapping[str, object], source: str) -> None:
-    if not isinstance(numbers, Mapping):
-        raise ValueError(f"{source} must be named numbers, got {numbers!r}")
-    bad = {name: value for name, value in numbers.items() if not _is_finite(value)}
-    if bad:
-        raise ValueError(f"{source} holds NaN or infinite numbers: {bad}")
-
-
-def _is_finite(number: object) -> bool:
-    """Of a number, or of an estimate and both its ends; anything else is not."""
-    try:
-        return all(math.isfinite(x) for x in _ends(number))
-    except TypeError:
-        return False
+    states = {name_of(first): start} | {name_of(setting): measure(setting) for setting in settings[1:]}
+    if len(states) < len({tuple(setting[name] for name in turned) for setting in settings}):
+        raise ValueError("two settings agree in six digits and differ after them: give the scales in other units")
+    # Rounding takes off the last bits, by which equal stops of a scale may differ.
+    scales = {n: sorted({rounded(x, 12) for x in (first[n], *np.linspace(*ends[n], stops))}) for n in turned}
+    grid = [first | dict(zip(scales, values, strict=True)) for values in itertools.product(*scales.values())]
+    found = [states.get(name_of(setting)) or measure(setting) for setting in grid]
+    return compare(states, title, alt).enlivened("edit-dial", {
+        "title": title, "names": list(start),
+        "states": [[rounded(Estimate.of(numbers[name]), 4) for name in start] for numbers in found],
+        "scales": [{"name": name, "stops": stops, "start": stops.index(rounded(first[name], 12))}
+                   for name, stops in scales.items()],
+    })  # fmt: skip

@@ -1,4 +1,4 @@
-// Small maps of whole attention patterns, drawn by circuitsvis (th_utils/gallery.py). Follows live.js.
+// Small maps of whole attention patterns, drawn by circuitsvis. Follows live.js.
 // The library lays itself out, on white; its coloured badges are too pale for their text.
 const STYLE = `
   .th-pattern-gallery[data-live] div { display: block; margin: 0 }

@@ -1,13 +1,9 @@
-"""Whole attention patterns of some heads over one prompt, as small maps side by side, in circuitsvis' viewer.
+"""A gallery of whole attention patterns: small maps side by side, drawn by circuitsvis.
 
-The pattern of a previous-token head is a line beside the diagonal, that of a head at rest a column: kinds of heads are
-seen at a glance here, where `viewer` tells what one token looks at. circuitsvis draws in the browser and takes 1.3 MB
-of script. In the built book every page loads it once, from the book itself; in a kernel it stands inside the figure.
+Kinds of heads are recognised at a glance: a previous-token head by a line beside the diagonal, a head at rest by a
+column. circuitsvis takes 1.3 MB of script: a page of the built book loads it once; in a kernel it is in the figure.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -15,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..figure import View, finish, new
+from ..figure import View, finish, is_live, new
 from .attention_viewer import check_patterns
 
 IN_BOOK = "_static/circuitsvis.js"  # from the root of the pages, where tools/build.py puts it
@@ -24,25 +20,21 @@ IN_BOOK = "_static/circuitsvis.js"  # from the root of the pages, where tools/bu
 def pattern_gallery(
     tokens: Sequence[str], patterns: Float[Tensor, "heads query key"], names: Sequence[str], title: str, alt: str
 ) -> View:
-    """Whole patterns of some heads: a small map for each; choose one for its large map, point at a cell for its value.
+    """Show whole patterns of some heads: choose a small map to enlarge it, point at a cell for its value.
 
-    `patterns`: [heads, tokens, tokens], probabilities, shipped with three digits; `names`: one per head. Raises
-    `ValueError` when they do not fit each other, are no texts, or when a pattern is not between 0 and 1.
+    `patterns`: [heads, tokens, tokens], shipped with three digits; `names`: one per head. Raises as `attention_viewer`.
     """
     matrix = check_patterns(tokens, patterns, names)
-    static = os.environ.get("TH_STATIC", "") not in ("", "0")
-    data = {
-        "title": title, "tokens": list(tokens), "names": list(names), "patterns": matrix.round(3).tolist(),
-        "source": IN_BOOK if static else "",
-    }  # fmt: skip
+    shipped = {"tokens": list(tokens), "names": list(names), "patterns": matrix.round(3).tolist()}
+    data = {"title": title, **shipped, "source": "" if is_live() else IN_BOOK}
     view = finish(_picture(tokens, matrix, names), title, alt)
-    return view.enlivened("pattern-gallery", data, "" if static else bundle())
+    return view.enlivened("pattern-gallery", data, bundle() if is_live() else "")
 
 
 def bundle() -> str:
-    """circuitsvis' script, which defines the global name `CircuitsVis`."""
+    """Read circuitsvis' script, which defines the global name `CircuitsVis`, once on a page with several figures."""
     text = (files("circuitsvis") / "dist" / "cdn" / "iife.js").read_text(encoding="utf8")
-    return text.replace("</script>", r"<\/script>")
+    return f"if (!window.CircuitsVis) {{{text}\n}}".replace("</script>", r"<\/script>")
 
 
 def _picture(tokens: Sequence[str], matrix: np.ndarray, names: Sequence[str]):
@@ -52,8 +44,8 @@ def _picture(tokens: Sequence[str], matrix: np.ndarray, names: Sequence[str]):
     for axis, name, pattern in zip(axes, names, matrix, strict=False):
         image = axis.imshow(pattern, cmap="Blues", vmin=0, vmax=1)
         axis.set_title(name, fontsize=9)
-        axis.set(xticks=[], yticks=range(len(tokens)), xlabel="looked at")
-        axis.set_yticklabels(tokens, fontsize=6)
+        axis.set(xticks=[], xlabel="looked at")
+        axis.set_yticks(range(len(tokens)), tokens, fontsize=6)
     for axis in axes[len(names) :]:
         axis.remove()
     figure.colorbar(image, ax=list(axes[: len(names)]), label="attention probability", shrink=0.8)

@@ -1,4 +1,4 @@
-// A map of which outcome wins (th_utils/atlas.py says what it shows). Follows live.js.
+// A map of which outcome wins (territory_atlas.py says what it shows). Follows live.js.
 const STYLE = `
   .th-territory-atlas button[aria-pressed=true] { border-width: 2px; font-weight: 600 }
   .th-territory-atlas .th-both { align-items: flex-start; gap: 8px 14px }
