@@ -24,11 +24,11 @@ def test_for_the_book_every_setting_is_measured_once(monkeypatch):
 
 def test_in_the_page_the_dials_turn_between_measured_settings(show, monkeypatch):
     monkeypatch.setenv("TH_STATIC", "1")
-    corners = [{"b": float(b), "a": float(a)} for b, a in ((0, 0), (0, 4), (1, 0), (1, 4))]
+    corners = [{"b": float(b), "a": float(a)} for b, a in ((0, 4), (0, 0), (1, 0), (1, 4))]
     gain = lambda one: {"gain": th.Estimate(10 * one["b"] + one["a"], -1.0, 20.0), "cost": -one["a"]}  # noqa: E731
     tab = show(th.live.edit_dial(corners, gain, *TEXT, stops=5))
     figure, sliders = tab.locator("figure"), tab.get_by_role("slider")
-    for presses, b, a in (([], 0, 0), ([(0, "End"), (1, "ArrowRight")], 1, 1), ([(0, "Home"), (1, "End")], 0, 4)):
+    for presses, b, a in (([], 0, 4), ([(0, "End"), (1, "ArrowLeft")], 1, 3), ([(0, "Home"), (1, "Home")], 0, 0)):
         for slider, key in presses:
             press(sliders.nth(slider), key)
         assert figure.get_attribute("data-state").split() == [f"{10 * b + a}", f"{-a}"]
