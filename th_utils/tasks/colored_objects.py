@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .._guards import whole
 from ..models import parts
-from .prompts import Prompts, data, fill, pool, single_token_words, tokenise, word_id
+from .prompts import Prompts, data, fill, single_token_words, tokenise, word_id
 
 
 class Form(NamedTuple):
@@ -43,15 +43,9 @@ VALUES = {kind: tuple(words) for kind, words in _data["values"].items()}
 
 
 def generate(
-    model,
-    n: int,
-    seed: int = 0,
-    *,
-    form: str = "question",
-    shots: int = 0,
-    n_objects: int = 3,
+    model, n: int, seed: int = 0, *, form: str = "question", shots: int = 0, n_objects: int = 3,
     prepend_bos: bool = True,
-) -> Prompts:
+) -> Prompts:  # fmt: skip
     """Make `n` prompts: the asked place is spread evenly over the list, everything else is random.
 
     `form` is a name in `FORMS` ("question" with `shots=1` and `n_objects=3` is the original task); `shots` answered
@@ -59,15 +53,15 @@ def generate(
     thing of the list, which is the right one in the minimal pair made by `corrupt`. `table` holds form, objects,
     values, asked and paired (places in the list), the demonstrations' text and the test block with {asked}.
 
-    Raises `ValueError` for n < 1, fewer than two objects, negative shots, and where the lists have too few words that
-    are one token in this tokenizer: twice `n_objects` with shots, because demonstrations and test share none.
+    Raises `ValueError` for n < 1, fewer than two objects, negative shots, and where fewer words are one token in this
+    tokenizer than a prompt needs: twice `n_objects` with shots, because demonstrations and test share none.
     """
     n, shots, n_objects = whole("n", n), whole("shots", shots, 0), whole("n_objects", n_objects, 2)
     kind, rng, tokenizer = FORMS[form], np.random.default_rng(seed), parts.tokenizer(model)
-    needed = 2 * n_objects if shots else n_objects
-    objects = pool(tokenizer, None, OBJECTS, needed)
-    values = [v for v in VALUES[kind.values] if single_token_words(tokenizer, [_said(form, v)])]
-    values = pool(tokenizer, None, values, needed)
+    objects, values = (single_token_words(tokenizer, words) for words in (OBJECTS, VALUES[kind.values]))
+    values = [value for value in values if single_token_words(tokenizer, [_said(form, value)])]
+    if min(len(objects), len(values)) < (needed := n_objects * (2 if shots else 1)):
+        raise ValueError(f"need {needed} things with a {kind.values}, single tokens are {objects} and {values}")
     plan = [place for _ in range(0, n, n_objects) for place in rng.permutation(n_objects)][:n]
     rows, text, spans = [], [], []
     for asked in plan:

@@ -36,16 +36,10 @@ RELATIONS = {name: Relation(**relation) for name, relation in data("facts").item
 
 
 def generate(
-    model,
-    relation: str,
-    *,
-    shots: int = 0,
-    form: Literal["statement", "question"] = "statement",
-    subjects: Sequence[str] | None = None,
-    demonstrations: Sequence[str] | None = None,
-    seed: int = 0,
+    model, relation: str, *, shots: int = 0, form: Literal["statement", "question"] = "statement",
+    subjects: Sequence[str] | None = None, demonstrations: Sequence[str] | None = None, seed: int = 0,
     prepend_bos: bool = True,
-) -> Prompts:
+) -> Prompts:  # fmt: skip
     """Make one prompt per subject; the answer is the first token of its object, the distractor another subject's.
 
     - "statement": "The capital of France is the city of"; "question": "Q: What is the capital of France?\nA:".

@@ -14,7 +14,7 @@ import pandas as pd
 
 from .._guards import whole
 from ..models import parts
-from .prompts import Prompts, Span, data, fill, pool, single_token_words, tokenise, word_id
+from .prompts import Prompts, Span, data, fill, single_token_words, tokenise, word_id
 
 ORDERS = ("ABBA", "BABA")
 CORRUPTIONS = ("ABC", "S2->IO", "S2->random")
@@ -25,38 +25,33 @@ PLACES, OBJECTS, NAMES = (tuple(_data[kind]) for kind in ("places", "objects", "
 
 
 def generate(
-    model,
-    n: int,
-    seed: int = 0,
-    *,
-    templates: Sequence[int] | None = None,
-    orders: Sequence[str] = ORDERS,
-    names: Sequence[str] | None = None,
-    places: Sequence[str] | None = None,
-    objects: Sequence[str] | None = None,
+    model, n: int, seed: int = 0, *, templates: Sequence[int] | None = None, orders: Sequence[str] = ORDERS,
+    names: Sequence[str] | None = None, places: Sequence[str] | None = None, objects: Sequence[str] | None = None,
     prepend_bos: bool = True,
-) -> Prompts:
+) -> Prompts:  # fmt: skip
     """Make `n` IOI prompts, spread evenly over templates and orders, with random distinct names, places and objects.
 
     `templates` are indices into `TEMPLATES`. Names, places and objects left to None are the built-in lists filtered to
-    single tokens of the model's tokenizer; given lists must consist of single tokens. `table` holds template, order,
-    IO, S, place, object. The same seed gives the same prompts with any model that keeps the same words.
+    single tokens of the model's tokenizer. `table` holds template, order, IO, S, place, object. The same seed gives the
+    same prompts with any model that keeps the same words.
 
-    Raises `ValueError` for n < 1, templates or orders that do not exist, fewer than two names, words that are not one
-    token, and names that are also another word of their prompt.
+    Raises `ValueError` for n < 1, templates or orders that do not exist, fewer than two names, and names that are not
+    one token or are also another word of their prompt.
     """
     n, tokenizer = whole("n", n), parts.tokenizer(model)
     templates = range(len(TEMPLATES)) if templates is None else templates
     cells = [(whole("template", t, 0, len(TEMPLATES) - 1), order) for t in templates for order in orders]
     if not cells or not set(orders) <= set(ORDERS):
         raise ValueError(f"need at least one template and an order from {ORDERS}, got orders {tuple(orders)}")
-    names = sorted(set(pool(tokenizer, names, NAMES, at_least=2)))
-    places, objects = pool(tokenizer, places, PLACES), pool(tokenizer, objects, OBJECTS)
+    names, places, objects = (
+        single_token_words(tokenizer, default) if given is None else given
+        for given, default in ((names, NAMES), (places, PLACES), (objects, OBJECTS))
+    )
     rng = np.random.default_rng(seed)
     plan = [cells[i] for _ in range(0, n, len(cells)) for i in rng.permutation(len(cells))][:n]
     rows = []
     for template, order in plan:
-        io, s = rng.choice(names, size=2, replace=False)
+        io, s = rng.choice(sorted(set(names)), size=2, replace=False)
         place, thing = rng.choice(places), rng.choice(objects)
         rows.append((template, order, str(io), str(s), str(place), str(thing)))
     table = pd.DataFrame(rows, columns=["template", "order", "IO", "S", "place", "object"])

@@ -24,7 +24,7 @@ from torch import Tensor
 from .._guards import whole
 from ..models import parts
 from .ioi import NAMES
-from .prompts import Prompts, Span, data, fill, pool, single_token_words, tokenise, word_id
+from .prompts import Prompts, Span, data, fill, single_token_words, tokenise, word_id
 
 
 class Frame(NamedTuple):
@@ -45,16 +45,9 @@ NONSENSE = tuple(_data["nonsense"])  # control: single tokens that are rare as w
 
 
 def generate(
-    model,
-    n: int,
-    n_items: int,
-    seed: int = 0,
-    *,
-    frame: str = "buy",
-    items: Sequence[str] | None = None,
-    listed: bool = True,
-    prepend_bos: bool = True,
-) -> Prompts:
+    model, n: int, n_items: int, seed: int = 0, *, frame: str = "buy", items: Sequence[str] | None = None,
+    listed: bool = True, prepend_bos: bool = True,
+) -> Prompts:  # fmt: skip
     """Make `n` prompts with lists of `n_items`: answer indices spread evenly, items, their order and all else random.
 
     `frame` is a name in `FRAMES`; "cue" asks for the first or last item instead of the missing one. `items` left to
@@ -64,17 +57,13 @@ def generate(
     `distractor` is one of the ticked-off items, drawn at random (`corrupt` swaps it with the answer). `table` holds
     frame, who, items, answer_index, ticked (indices in the order of ticking) and rival (index of the distractor).
 
-    Raises `ValueError` for n < 1, fewer than two items or more than there are, items that are given twice, not one
-    token or words of the frame, and for the "cue" frame with `listed=False`.
+    Raises `ValueError` for n < 1, fewer than two items or more than there are, items that are not one token or are
+    also another word of their prompt, and for the "cue" frame with `listed=False`.
     """
     n, n_items, tokenizer = whole("n", n), whole("n_items", n_items, 2), parts.tokenizer(model)
     if frame == "cue" and not listed:
         raise ValueError("the cue frame asks about the list: it has no form with listed=False")
-    said = _frame_words(frame)
-    items = pool(tokenizer, items, [item for item in ITEMS if item not in said], at_least=n_items)
-    bad = sorted({item for item in items if items.count(item) > 1 or item in said})
-    if bad:
-        raise ValueError(f"items must be distinct and no words of the frame, got {bad} twice or in the frame")
+    items = _items(tokenizer, [frame]) if items is None else items
     people = sorted(set(single_token_words(tokenizer, NAMES)) - set(items))
     rng = np.random.default_rng(seed)
     allowed = sorted({i % n_items for i in CUES.values()}) if frame == "cue" else range(n_items)
@@ -93,8 +82,7 @@ def pools(model, n_pools: int, seed: int = 0, frames: Sequence[str] = ("buy", "p
 
     Words of the given frames are left out. Raises `ValueError` for no pool or more pools than items.
     """
-    said = set().union(*map(_frame_words, [frames] if isinstance(frames, str) else frames))
-    items = [item for item in single_token_words(parts.tokenizer(model), ITEMS) if item not in said]
+    items = _items(parts.tokenizer(model), [frames] if isinstance(frames, str) else frames)
     n_pools = whole("n_pools", n_pools, 1, len(items))
     shuffled = [items[i] for i in np.random.default_rng(seed).permutation(len(items))]
     return [tuple(sorted(shuffled[i::n_pools])) for i in range(n_pools)]
@@ -160,8 +148,11 @@ def reorder(model, prompts: Prompts, n_orders: int, seed: int = 0) -> Prompts:
     return replace(result, answer=answer, distractor=distractor)
 
 
-def _frame_words(frame: str) -> set[str]:
-    return {"and", *CUES, *re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", "", " ".join(FRAMES[frame])))}
+def _items(tokenizer, frames: Sequence[str]) -> list[str]:
+    """Return the built-in items that are one token and no words of the frames."""
+    sentences = " ".join(" ".join(FRAMES[frame]) for frame in frames)
+    said = {"and", *CUES, *re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", "", sentences))}
+    return [item for item in single_token_words(tokenizer, ITEMS) if item not in said]
 
 
 def _join(words: list[str], article: str) -> str:
@@ -188,7 +179,7 @@ def _fill(row) -> tuple[str, dict[str, Span]]:
 
 def _build(tokenizer, table: pd.DataFrame, prepend_bos: bool) -> Prompts:
     text, spans = zip(*map(_fill, table.itertuples()), strict=True)
-    tokens, positions, ids = tokenise(tokenizer, text, spans, table["items"], prepend_bos)
+    tokens, positions, ids = tokenise(tokenizer, text, spans, list(table["items"]), prepend_bos)
     rows = torch.arange(len(text))
     answer, rival = (ids[rows, torch.tensor(table[column].to_numpy())] for column in ("answer_index", "rival"))
     return Prompts(tokens, answer, rival, positions, text, table)

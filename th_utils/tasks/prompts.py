@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -116,21 +116,6 @@ def single_token_words(tokenizer, words: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def pool(tokenizer, given: Sequence[str] | None, default: Sequence[str], at_least: int = 1) -> tuple[str, ...]:
-    """Return the words to draw from: those given, or the built-in ones that are one token.
-
-    Raises `ValueError` for a given word that is not one token, for fewer than `at_least` words, and for a set, whose
-    order differs from one Python process to the next: the seed would not decide what is drawn.
-    """
-    if isinstance(given, str | Set):
-        raise ValueError(f"need a list or tuple of words, got {type(given).__name__} {given!r}")
-    words = single_token_words(tokenizer, default) if given is None else tuple(given)
-    ids = {word_id(tokenizer, word) for word in words}
-    if len(ids) < at_least:
-        raise ValueError(f"need at least {at_least} words that are one token in this tokenizer, have {words}")
-    return words
-
-
 def encode(tokenizer, texts: Sequence[str], prepend_bos: bool = True) -> tuple[Tensor, Tensor]:
     """Return token ids `[batch, longest]`, padded on the right, and the index of each last token `[batch]`.
 
@@ -152,10 +137,9 @@ def encode(tokenizer, texts: Sequence[str], prepend_bos: bool = True) -> tuple[T
 def locate(
     tokenizer, texts: Sequence[str], spans: Sequence[Sequence[Span]], prepend_bos: bool = True
 ) -> Int[Tensor, "batch n"]:
-    """Return the positions of the last token of each character span, in the tokens that `encode` makes of the texts.
+    """Return where the last token of each character span is, among the tokens that `encode` makes of each text.
 
-    Raises `ValueError` for a span that ends inside a token, and for a tokenizer that does not know which characters
-    its tokens come from.
+    Raises `ValueError` for a span that ends inside a token, and for a tokenizer without character offsets.
     """
     if not tokenizer.is_fast:
         raise ValueError(f"{type(tokenizer).__name__} gives no character offsets: the model needs a tokenizer.json")
