@@ -81,11 +81,6 @@ def test_the_seed_decides_everything(gpt2):
     assert one.text == same.text != other.text and torch.equal(one.distractor, same.distractor)
 
 
-def test_without_bos_all_positions_move_by_one(gpt2):
-    with_bos, without = (facts.generate(gpt2, "color", shots=1, prepend_bos=flag) for flag in (True, False))
-    assert all(torch.equal(with_bos.at(name), without.at(name) + 1) for name in with_bos.positions)
-
-
 @pytest.mark.parametrize("arguments, match", [
     ({"subjects": []}, "at least one prompt"),
     ({"demonstrations": ["France"], "subjects": ["France", "Peru"]}, "leave .'France'. out"),

@@ -138,12 +138,6 @@ def test_the_seed_decides_everything(gpt2, call):
     assert one.table.equals(same.table)
 
 
-def test_without_bos_all_positions_move_by_one(gpt2):
-    with_bos, without = (ll.generate(gpt2, 8, 4, seed=2, prepend_bos=flag) for flag in (True, False))
-    assert with_bos.text == without.text
-    assert all(torch.equal(with_bos.at(name), without.at(name) + 1) for name in with_bos.positions)
-
-
 # --- pools ---
 
 
