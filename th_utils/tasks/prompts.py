@@ -60,7 +60,7 @@ class Prompts:
 
     @property
     def end(self) -> Int[Tensor, " batch"]:
-        """Index of the last token of each prompt."""
+        """Return the index of the last token of each prompt."""
         return self.positions["END"]
 
     def at(self, name: str) -> Int[Tensor, " batch"]:
