@@ -10,7 +10,6 @@ differ between heads and norms have something to fold.
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ from pathlib import Path
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast
+
+from th_utils import tasks
 
 BOS, PAD = "<|endoftext|>", "<pad>"
 N_CTX = 512
@@ -122,17 +123,12 @@ def _draw_weights(model, generator: torch.Generator) -> None:
 
 
 def _task_strings() -> Iterator[str]:
-    """Every string in the upper-case constants of the task modules, whatever they are nested in."""
+    """Every string in the upper-case constants of the task modules, and the answers that begin with a capital."""
     for name in TASKS:
-        try:
-            module = importlib.import_module(f"th_utils.tasks.{name}")
-        except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("th_utils.tasks"):
-                raise
-            continue
-        for constant, value in vars(module).items():
+        for constant, value in vars(getattr(tasks, name)).items():
             if constant.isupper():
                 yield from _strings(value)
+    yield from map(str.capitalize, tasks.colored_objects.VALUES["colour"])
 
 
 def _strings(value: object) -> Iterator[str]:

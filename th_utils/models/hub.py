@@ -6,7 +6,7 @@ Only safetensors are read, never a pickle, and no code that comes with a model i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,68 +27,48 @@ class ModelNotFound(RuntimeError):
 
 
 def hub_model(card: ModelCard) -> Path:
-    """Folder with the files of a hub `card`: the local Hugging Face cache if it has them, else a download.
+    """Return the folder with the files of a hub `card`: from the local Hugging Face cache, else by a download.
 
-    Raises:
-        ModelNotFound: neither worked; the message names the three ways out. Without a connection this takes
-            seconds, not minutes.
+    Raises `ModelNotFound` when neither worked, within seconds where there is no connection.
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    partly = ""
     for repository in (card.source, *card.aliases):
-        try:
-            folder = Path(snapshot_download(repository, allow_patterns=HUB_FILES, local_files_only=True))
-            return check_folder(folder)
-        except ModelNotFound as error:
-            partly = f" (what is there: {error})"
-        except OSError:  # the hub library's way to say that its cache has no such model
-            continue
+        with suppress(OSError, ModelNotFound):  # the hub library says with an OSError that its cache has no such model
+            return check_folder(Path(snapshot_download(repository, allow_patterns=HUB_FILES, local_files_only=True)))
     try:
         HfApi().model_info(card.source, timeout=HUB_TIMEOUT)  # the download alone would wait without limit
         return check_folder(Path(snapshot_download(card.source, allow_patterns=HUB_FILES)))
-    except ModelNotFound:
-        raise
     except Exception as error:  # connection, proxy, permission, disk: the same three ways out of all of them
         raise ModelNotFound(
-            f"{card.name}: {card.source!r} is not complete in the local Hugging Face cache{partly}, and the "
-            f"hub did not deliver it ({type(error).__name__}: {first_line(error)}). Do one of these: "
-            f"(1) connect and retry; (2) on another machine run `hf download {card.source}` and copy its "
-            f"cache folder into this machine's HF_HOME; (3) set TH_MODEL to a directory with the model in "
-            f"Hugging Face format."
+            f"{card.name}: {card.source!r} is not complete in the local Hugging Face cache, and the hub did not "
+            f"deliver it ({type(error).__name__}: {first_line(error)}). Do one of these: (1) connect and retry; "
+            f"(2) on another machine run `hf download {card.source}` and copy its cache folder into this machine's "
+            "HF_HOME; (3) set TH_MODEL to a directory with the model in Hugging Face format."
         ) from error
 
 
 def check_folder(folder: Path) -> Path:
-    """Return `folder` if it holds a config, safetensors weights and a tokenizer; else raise ModelNotFound."""
-
-    def has(*patterns: str) -> bool:
-        return any(path.is_file() for pattern in patterns for path in folder.glob(pattern))
-
-    if not has("config.json"):
+    """Return `folder` if it holds a config, safetensors weights and a tokenizer; else raise `ModelNotFound`."""
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    if "config.json" not in names:
         raise ModelNotFound(f"{folder} is not a model in Hugging Face format: it has no config.json")
-    if not has("*.safetensors"):
-        pickled = has("*.bin", "*.pt", "*.pth", "*.ckpt")
-        never = " Its pickled weights are never read, because unpickling can run any code." if pickled else ""
+    if not any(name.endswith(".safetensors") for name in names):
         raise ModelNotFound(
-            f"{folder} has no *.safetensors weights.{never} Save the model with save_pretrained(), which writes them."
+            f"{folder} has no *.safetensors weights. Save the model with save_pretrained(), which writes them. Pickled "
+            "weights are never read, because unpickling can run any code."
         )
-    if not (has("tokenizer.json", "tokenizer.model") or (has("vocab.json") and has("merges.txt"))):
-        raise ModelNotFound(
-            f"{folder} has no tokenizer (tokenizer.json, or vocab.json and merges.txt). Save the model's "
-            f"tokenizer there with save_pretrained()."
-        )
+    if not (names & {"tokenizer.json", "tokenizer.model"} or {"vocab.json", "merges.txt"} <= names):
+        raise ModelNotFound(f"{folder} has no tokenizer.json. Save the model's tokenizer there with save_pretrained().")
     return folder
 
 
 def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Read the float32 model and the tokenizer in `folder`; weights are memory-mapped, the file is never written.
 
-    Raises:
-        ModelNotFound: something in it is damaged, or the weights are not complete.
+    Raises `ModelNotFound` when something in it is damaged, or weights are missing.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     how = {"local_files_only": True, "trust_remote_code": False}
@@ -99,14 +79,12 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
                 output_loading_info=True, **how,
             )  # fmt: skip
             tokenizer = AutoTokenizer.from_pretrained(folder, **how)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # damage shows in many ways
         raise ModelNotFound(
-            f"the model in {folder} could not be read ({type(error).__name__}: {first_line(error)}). If "
-            f"th_utils or the hub library put it there, delete that folder and try again; else save it anew "
-            f"with save_pretrained()."
+            f"the model in {folder} could not be read ({type(error).__name__}: {first_line(error)}). If th_utils or "
+            "the hub library put it there, delete that folder and try again; else save it anew with save_pretrained()."
         ) from error
-    if info["missing_keys"]:  # transformers would go on with random numbers in their place
-        missing = sorted(info["missing_keys"])
+    if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
         raise ModelNotFound(
             f"the weights in {folder} are not complete: {len(missing)} parameters are missing, for example "
             f"{missing[0]}. Fetch or save the model anew."
@@ -116,7 +94,7 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence the progress bars and advisory log of transformers inside the block, by its own switches."""
+    """Silence the progress bars and the log of transformers inside the block."""
     from transformers.utils import logging as hf_logging
 
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
@@ -131,5 +109,5 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message that is not empty, for a message of one's own."""
+    """Return the first line of an error's message that is not empty."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

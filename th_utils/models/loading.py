@@ -7,23 +7,20 @@ each model stands in `registry`, how its files come here in `pypi` (package inde
 
 from __future__ import annotations
 
-import os
 import random
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-for _switch in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when the hub library is imported
-    os.environ.setdefault(_switch, "1")
+import numpy as np
+import torch
+from packaging.specifiers import SpecifierSet
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from packaging.specifiers import SpecifierSet  # noqa: E402
-
-from .hub import hub_model, quiet_transformers, read_folder  # noqa: E402
-from .pypi import wheel_model  # noqa: E402
-from .registry import DEFAULT, MODELS, ModelCard, find_card, pick_card  # noqa: E402
+from .. import __version__
+from .hub import hub_model, quiet_transformers, read_folder
+from .pypi import wheel_model
+from .registry import DEFAULT, MODELS, ModelCard, find_card, pick_card
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -38,27 +35,25 @@ def load_model(
 ) -> TransformerBridge:
     """Load a model, ready to hook: float32, evaluation mode, parameters without gradients.
 
-    With `fold=True` the weights are in TransformerLens' processed form (`enable_compatibility_mode()`): the
-    gain of each norm is multiplied into the matrices that read from it; matrices that write to the residual
-    stream are centred where the norm is a LayerNorm; the unembedding is centred; value biases move into the
-    output bias. That takes one constant per position off the logits and leaves probabilities as they are.
-    Weight-space numbers depend on it. `fold=False` keeps the raw weights, under the same hook names.
+    With `fold=True` the weights are in TransformerLens' processed form (`enable_compatibility_mode()`): the gain of
+    each norm is multiplied into the matrices that read from it; matrices that write to the residual stream are centred
+    where the norm is a LayerNorm; the unembedding is centred; value biases move into the output bias. That takes one
+    constant per position off the logits and leaves probabilities as they are. Weight-space numbers depend on it.
+    `fold=False` keeps the raw weights, under the same hook names.
 
     Args:
         name: a name in `MODELS`, or a directory with a model in Hugging Face format. None: the environment
-            variable `TH_MODEL`, else what `setup` was told, else the default model.
+            variable `TH_MODEL`, else what `setup` has picked, else the default model.
         device: None means the CPU, also on a machine with a GPU; "cuda" and other torch devices are honoured.
         fold: whether to fold and centre, as above.
 
-    Raises:
-        ValueError: an unknown name, or a device that cannot be used here.
-        ModelNotFound: the files could not be obtained, or the directory does not hold a usable model.
-        RuntimeError: an unsupported TransformerLens.
+    Raises `ValueError` for an unknown name, `ModelNotFound` where the files could not be obtained or are not a usable
+    model, `RuntimeError` for an unsupported TransformerLens.
     """
     check_versions()
     from transformer_lens.model_bridge import TransformerBridge  # seconds to import, and fetching needs none of it
 
-    card, device = find_card(name), _check_device(device)
+    card, device = find_card(name), torch.device("cpu" if device is None else device)
     folder = model_folder(card)
     hf_model, tokenizer = read_folder(folder)
     hf_model = hf_model.to(device).eval()
@@ -97,15 +92,13 @@ def is_default(model: TransformerBridge) -> bool:
 
 
 def setup(model: str | Path | None = None, seed: int = 0) -> None:
-    """Set up a notebook: the model, seeds, no gradients, no telemetry, one line that says what is in use.
+    """Set up a notebook: the model, seeds, no gradients, one line that says what is in use.
 
     `model`, a name in `MODELS` or a directory, is what `load_model()` loads from now on; None is the default model.
     The environment variable `TH_MODEL` wins, so that whoever runs a notebook from outside need not edit it.
     Seeds Python's `random`, NumPy and torch with `seed`, and switches gradients off for the whole process.
 
-    Raises:
-        ValueError, ModelNotFound: for a name or directory that is none, here and not only when the model is loaded.
-        RuntimeError: an unsupported TransformerLens.
+    Raises as `load_model` does, at once and not only when the model is loaded.
     """
     check_versions()
     picked, used = pick_card(model), find_card()
@@ -113,37 +106,20 @@ def setup(model: str | Path | None = None, seed: int = 0) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_grad_enabled(False)
-    versions = " · ".join(
-        f"{name} {_version(name)}" for name in ("th-utils", "torch", "transformer-lens", "transformers")
-    )
     source = "" if used == picked else f" (from TH_MODEL, not {picked.name})"
-    print(f"{versions} · model {used.name}{source} · {torch.get_num_threads()} threads · seed {seed}")  # noqa: T201
+    versions = [f"{library} {version(library)}" for library in ("torch", "transformer-lens", "transformers")]
+    line = [f"th-utils {__version__}", *versions, f"model {used.name}{source}"]
+    print(*line, f"{torch.get_num_threads()} threads", f"seed {seed}", sep=" · ")  # noqa: T201
 
 
 def check_versions() -> None:
-    """Raise RuntimeError unless the installed TransformerLens is one that this package is written for."""
-    found = _version("transformer-lens")
+    """Raise `RuntimeError` unless the installed TransformerLens is one that this package is written for."""
+    found = version("transformer-lens")
     if not SpecifierSet(SUPPORTED_TRANSFORMER_LENS).contains(found, prereleases=True):
         raise RuntimeError(
-            f"th_utils needs transformer-lens{SUPPORTED_TRANSFORMER_LENS}, this Python has: {found}. "
+            f"th_utils needs transformer-lens{SUPPORTED_TRANSFORMER_LENS}, this Python has {found}. "
             f'Run: pip install "transformer-lens{SUPPORTED_TRANSFORMER_LENS}"'
         )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # th_utils itself, imported from a source tree
-        return "not installed"
-
-
-def _check_device(device: str | torch.device | None) -> torch.device:
-    try:
-        chosen = torch.device("cpu" if device is None else device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch's two ways to say "no such device here"
-        raise ValueError(f"device {device!r} cannot be used here ({error}); leave it out for the CPU") from error
-    return chosen
 
 
 @torch.no_grad()

@@ -63,18 +63,15 @@ def pick_card(name: str | Path | None = None) -> ModelCard:
 def find_card(name: str | Path | None = None) -> ModelCard:
     """Find the card of a known name, or make one for a directory. None: `TH_MODEL`, else what was picked last.
 
-    Raises:
-        ValueError: neither a known name nor a directory.
-        ModelNotFound: a directory that does not hold a model in Hugging Face format with safetensors.
+    Raises `ValueError` for neither a known name nor a directory, `ModelNotFound` for a directory without a model.
     """
     name = name or os.environ.get("TH_MODEL") or _picked
-    if isinstance(name, str) and name in MODELS:
+    if name in MODELS:
         return MODELS[name]
-    folder = Path(name).expanduser()
+    folder = Path(name).expanduser().resolve()
     if not folder.is_dir():
         raise ValueError(
-            f"unknown model {str(name)!r}. Known names: {', '.join(MODELS)}; or a local directory with a "
-            f"model in Hugging Face format"
+            f"unknown model {str(name)!r}. Known names: {', '.join(MODELS)}; or a local directory with a model in "
+            "Hugging Face format"
         )
-    folder = check_folder(folder.resolve())
-    return ModelCard(folder.name, "a model directory", "directory", str(folder), "its own")
+    return ModelCard(folder.name, "a model directory", "directory", str(check_folder(folder)), "its own")

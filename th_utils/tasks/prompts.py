@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import resources
+from string import Formatter
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from .._guards import chosen_rows, indices
+from ..models import parts
+
+Span = tuple[int, int]  # where a word stands in a text: first character, and one past the last
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """A batch of prompts with the positions and tokens that matter.
+    """A batch of prompts with the positions and tokens that matter, all on the device of `tokens`.
 
     `tokens`: [batch, pos], padded on the right (padding never reaches a position before it in a causal model);
     `answer`, `distractor`: [batch] token ids, the right next token and the one it competes with;
@@ -34,66 +41,64 @@ class Prompts:
     def __post_init__(self):
         if "END" not in self.positions:
             raise ValueError(f"positions must hold END (the last prompt token), got {sorted(self.positions)}")
-        for name, values in [*self.positions.items(), ("answer", self.answer), ("distractor", self.distractor)]:
-            if values.shape != (len(self.text),):
-                raise ValueError(
-                    f"{name} has shape {tuple(values.shape)}, expected ({len(self.text)},): one per prompt"
-                )
-            if name in self.positions and values.numel() and not values.is_meta:
-                indices(f"position {name!r}", values, self.tokens.shape[-1])
         if self.tokens.ndim != 2 or self.tokens.is_floating_point() or self.tokens.dtype == torch.bool:
             raise ValueError(f"tokens must be [batch, pos] integers, got {self.tokens.dtype} {[*self.tokens.shape]}")
-        if len(self.tokens) != len(self.text) or len(self.table) != len(self.text):
+        if not len(self.tokens) == len(self.table) == len(self.text):
             raise ValueError(f"{len(self.tokens)} token rows, {len(self.table)} table rows, {len(self.text)} texts")
+
+        def per_prompt(name: str, values: Tensor, high: int) -> Tensor:
+            return indices(name, values, high, {"batch": len(self)}).to(self.tokens.device)
+
+        pos = self.tokens.shape[1]
+        moved = {name: per_prompt(f"position {name!r}", values, pos) for name, values in self.positions.items()}
+        object.__setattr__(self, "positions", moved)
+        for name in ("answer", "distractor"):
+            object.__setattr__(self, name, per_prompt(name, getattr(self, name), 2**31))
 
     def __len__(self) -> int:
         return len(self.text)
 
     @property
     def end(self) -> Int[Tensor, " batch"]:
-        """Index of the last token of each prompt."""
+        """Return the index of the last token of each prompt."""
         return self.positions["END"]
 
     def at(self, name: str) -> Int[Tensor, " batch"]:
-        """The position of this name in every prompt; `ValueError` where these prompts have none."""
-        if name not in tuple(self.positions):
+        """Return the position of this name in every prompt; `ValueError` where these prompts have none."""
+        if name not in self.positions:
             raise ValueError(f"no position named {name!r}: these prompts have {sorted(self.positions)}")
         return self.positions[name]
 
-    def select(self, rows: Sequence[int] | np.ndarray | Tensor | pd.Series | slice) -> Prompts:
-        """The prompts at these indices, or where a boolean mask is true (a column comparison of `table` works).
+    def numbered(self, kind: str) -> Int[Tensor, "batch n"]:
+        """Stack the positions named "`kind` 0", "`kind` 1", …; `ValueError` where these prompts have none."""
+        n = sum(name.startswith(f"{kind} ") for name in self.positions)
+        return torch.stack([self.at(f"{kind} {i}") for i in range(n or 1)], 1)
+
+    def select(self, rows) -> Prompts:
+        """Return the prompts at these indices, of this slice, or where a mask is true (a column comparison works).
 
         Raises `ValueError` for a mask that does not have one entry per prompt.
         """
-        if isinstance(rows, slice):
-            index = torch.arange(len(self))[rows]
-        else:
-            index = chosen_rows("rows", rows, len(self))
-        return replace(
-            self,
-            tokens=self.tokens[index],
-            answer=self.answer[index],
-            distractor=self.distractor[index],
-            positions={name: values[index] for name, values in self.positions.items()},
-            text=tuple(self.text[i] for i in index),
-            table=self.table.iloc[index.tolist()].reset_index(drop=True),
-        )
+        index = chosen_rows("rows", rows, len(self))
+        table = self.table.iloc[index.tolist()].reset_index(drop=True)
+        positions = {name: values[index] for name, values in self.positions.items()}
+        text = tuple(self.text[i] for i in index)
+        return Prompts(self.tokens[index], self.answer[index], self.distractor[index], positions, text, table)
 
     def to(self, device) -> Prompts:
-        """The same prompts with their tensors on another device."""
-        moved = {name: values.to(device) for name, values in self.positions.items()}
-        return replace(
-            self, tokens=self.tokens.to(device), answer=self.answer.to(device),
-            distractor=self.distractor.to(device), positions=moved,
-        )  # fmt: skip
+        """Return the same prompts on another device."""
+        return replace(self, tokens=self.tokens.to(device))
+
+
+def data(name: str) -> dict:
+    """Read `data/<name>.json` of this package: word lists, templates, facts, passages."""
+    return json.loads(resources.files(__package__).joinpath("data", f"{name}.json").read_text(encoding="utf-8"))
 
 
 def word_id(tokenizer, word: str) -> int:
-    """The id of `" word"` (with its leading space), or a `ValueError` when that is not one token."""
-    if not isinstance(word, str) or not word.strip():
-        raise ValueError(f"word must be a text, got {word!r}")
+    """Return the id of `" word"` (with its leading space), or raise `ValueError` when that is not one token."""
     ids = tokenizer.encode(" " + word, add_special_tokens=False)
-    if len(ids) != 1 or ids[0] == tokenizer.unk_token_id != tokenizer.bos_token_id:
+    if not word.strip() or len(ids) != 1 or ids[0] == tokenizer.unk_token_id != tokenizer.bos_token_id:
         raise ValueError(
             f"{word!r} is {len(ids)} tokens with a leading space in this tokenizer, the task needs exactly one: "
             "leave it out (tasks.single_token_words filters a list)"
@@ -102,40 +107,85 @@ def word_id(tokenizer, word: str) -> int:
 
 
 def single_token_words(tokenizer, words: Iterable[str]) -> tuple[str, ...]:
-    """The words that are one token with a leading space in this tokenizer, in the given order."""
+    """Keep the words that are one token with a leading space in this tokenizer, in the given order."""
     kept = []
     for word in words:
-        try:
+        with suppress(ValueError):
             word_id(tokenizer, word)
-        except ValueError:
-            continue
-        kept.append(word)
+            kept.append(word)
     return tuple(kept)
 
 
 def encode(tokenizer, texts: Sequence[str], prepend_bos: bool = True) -> tuple[Tensor, Tensor]:
-    """Token ids `[batch, longest]`, padded on the right, and the index of each last token `[batch]`.
+    """Return token ids `[batch, longest]`, padded on the right, and the index of each last token `[batch]`.
 
     The beginning-of-sequence token goes first unless `prepend_bos` is False: models were trained with something in
     that place, and heads that have nothing to do look there.
     """
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"texts must be a list of prompts, each a text, got {texts!r}")
+    if isinstance(texts, str):
+        raise ValueError(f"texts must be a list of prompts, got one text: {texts!r}")
     if prepend_bos and tokenizer.bos_token_id is None:
         raise ValueError("this tokenizer has no beginning-of-sequence token: pass prepend_bos=False")
     start = [tokenizer.bos_token_id] if prepend_bos else []
-    rows = [start + tokenizer.encode(text, add_special_tokens=False) for text in texts]
-    if not rows or any(not row for row in rows):
+    rows = [torch.tensor(start + tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+    if not rows or not all(map(len, rows)):
         raise ValueError("every prompt must hold at least one token, and there must be at least one prompt")
     pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
-    longest = max(map(len, rows))
-    tokens = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
-    return tokens, torch.tensor([len(row) - 1 for row in rows])
+    return pad_sequence(rows, batch_first=True, padding_value=pad), torch.tensor([len(row) - 1 for row in rows])
+
+
+def locate(
+    tokenizer, texts: Sequence[str], spans: Sequence[Sequence[Span]], prepend_bos: bool = True
+) -> Int[Tensor, "batch n"]:
+    """Return where the last token of each character span is, among the tokens that `encode` makes of each text.
+
+    Raises `ValueError` for a span that ends inside a token, and for a tokenizer without character offsets.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(f"{type(tokenizer).__name__} gives no character offsets: the model needs a tokenizer.json")
+    rows = []
+    for text, wanted in zip(texts, spans, strict=True):
+        offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        ends = {end: position for position, (_, end) in enumerate(offsets, start=int(prepend_bos))}
+        for start, end in wanted:
+            if end not in ends:
+                raise ValueError(f"{text[start:end]!r} does not end where a token ends in {text!r}: leave it out")
+        rows.append([ends[end] for _, end in wanted])
+    return torch.tensor(rows)
+
+
+def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, Span]]:
+    """Fill in a template as `str.format` does, and return where each word stands (the last time it is used)."""
+    text, spans = "", {}
+    for literal, field, _, _ in Formatter().parse(template):
+        text += literal
+        if field is not None:
+            spans[field] = len(text), len(text) + len(words[field])
+            text += words[field]
+    return text, spans
+
+
+def tokenise(
+    tokenizer, texts: Sequence[str], spans: Sequence[Mapping[str, Span]], words: Sequence[Sequence[str]], bos: bool
+) -> tuple[Int[Tensor, "batch pos"], dict[str, Int[Tensor, " batch"]], Int[Tensor, "batch n"]]:
+    """Return the prompts' tokens, their named positions with END, and the ids of each prompt's `words`.
+
+    `spans` name where the words stand. Raises `ValueError` for words that are not one token each, or that stand
+    anywhere else in their prompt, too: the task would be ambiguous.
+    """
+    tokens, end = encode(tokenizer, texts, bos)
+    places = locate(tokenizer, texts, [list(row.values()) for row in spans], bos)
+    known = {word: word_id(tokenizer, word) for row in words for word in row}
+    ids = torch.tensor([[known[word] for word in row] for row in words])
+    said = (tokens[..., None] == ids[:, None]).any(-1) & (torch.arange(tokens.shape[1]) <= end[:, None])
+    for i, row in enumerate(words):
+        if said[i].nonzero().flatten().tolist() != sorted(places[i].tolist()) or len(set(row)) < len(row):
+            raise ValueError(f"one of {tuple(row)} is also another token of {texts[i]!r}: leave it out")
+    return tokens, dict(zip(spans[0], places.unbind(1), strict=True)) | {"END": end}, ids
 
 
 def token_strings(model, tokens: Tensor) -> list[str]:
-    """The tokens of one prompt as text; the beginning-of-sequence token as "BOS"."""
-    bos = model.tokenizer.bos_token_id
-    return ["BOS" if i == 0 and int(t) == bos else model.tokenizer.decode([int(t)]) for i, t in enumerate(tokens)]
-
-
+    """Return the tokens of one prompt as text; the beginning-of-sequence token as "BOS"."""
+    tokenizer = parts.tokenizer(model)
+    bos = tokenizer.bos_token_id
+    return ["BOS" if i == 0 and int(t) == bos else tokenizer.decode([int(t)]) for i, t in enumerate(tokens)]
