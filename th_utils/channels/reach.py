@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._guards import numbers, real, same_model
 from ..models import parts
-from ..runs.run import Run, within
+from ..runs.record import Run, within
 from ..stats import array
 from ..weights.heads import Head, check_head
 

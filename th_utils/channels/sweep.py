@@ -17,7 +17,8 @@ from torch import Tensor
 from .._guards import indices, numbers, real, whole
 from ..models import parts
 from ..runs.metrics import logits
-from ..runs.run import Run, rerun_last, within
+from ..runs.record import Run, within
+from ..runs.run import rerun_last
 from ..weights.heads import Head, check_head
 from .channel import Channel
 

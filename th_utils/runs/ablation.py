@@ -20,7 +20,8 @@ from ..models import parts
 from ..tasks.prompts import Prompts
 from ..weights.heads import Head, HeadWeights, check_head
 from .engine import rows_of
-from .run import Run, run
+from .record import Run
+from .run import run
 
 
 def ablated(

@@ -11,7 +11,7 @@ from torch import Tensor
 from .._guards import same_model
 from ..models import parts
 from .metrics import require_complete
-from .run import Run
+from .record import Run
 
 
 @dataclass(frozen=True)

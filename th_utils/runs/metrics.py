@@ -14,7 +14,8 @@ from .._guards import indices
 from ..models import parts
 from ..tasks.prompts import Prompts
 from .engine import Hook, Site
-from .run import Run, run
+from .record import Run
+from .run import run
 
 CHUNK = 128  # positions unembedded at once: with 50 000 tokens in the vocabulary 25 MB
 

@@ -24,7 +24,8 @@ from .._guards import numbers, same_model
 from ..models import parts
 from ..weights.heads import Head, check_head, label
 from .engine import Hook
-from .run import Run, Spot, rerun_last
+from .record import Run, Spot
+from .run import rerun_last
 
 Where = str | Int[Tensor, " batch"] | None
 
