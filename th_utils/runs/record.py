@@ -27,12 +27,12 @@ class Run:
     `q`, `z`: [layers, batch, pos, heads, d_head], queries before rotation and head outputs before W_O.
     `pattern`: [layers, batch, heads, pos, seq], attention probabilities.
     `kept`: (layer, [batch, seq, d_model]), the stream at all positions before one layer, for `rerun`; or None.
-    `fingerprint`: of the model. Use `at` for one position per prompt.
+    `fingerprint`: of the model, None for a run made by hand. Use `at` for one position per prompt.
     """
 
     prompts: Prompts
     positions: str
-    fingerprint: str
+    fingerprint: str | None
     keys: tuple[Tensor, ...] = _batched(0)
     values: tuple[Tensor, ...] = _batched(0)
     resid: Float[Tensor, "layers_1 batch pos d_model"] = _batched(1)
@@ -72,11 +72,15 @@ class Run:
         """
         if where is None:
             return Spot(self, self.end)
-        position = self.prompts.at(where) if isinstance(where, str) else where
-        position = indices("position", position, self.tokens.shape[1], {"batch": len(self)}).to(self.end.device)
+        position = self.locate(where)
         if self.positions == "end" and not torch.equal(position, self.end):
             raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
         return Spot(self, position)
+
+    def locate(self, where: str | Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """Find one position per prompt by its name, or check indices: negative or too few ones are refused."""
+        found = self.prompts.at(where) if isinstance(where, str) else where
+        return indices("position", found, self.tokens.shape[1], {"batch": len(self)}).to(self.end.device)
 
     def select(self, rows) -> Run:
         """Return the run of some of its prompts (a row may repeat: one prompt, many interventions)."""
@@ -149,6 +153,6 @@ class Spot:
 
     def looks_at(self, where: str | Int[Tensor, " batch"]) -> Float[Tensor, "layers heads batch"]:
         """Attention probability of every head from here to another position of each prompt."""
-        key = self.run.prompts.at(where) if isinstance(where, str) else where
-        rows = torch.arange(len(key), device=self.pattern.device)
-        return self.pattern[:, rows, :, key.to(rows.device)].permute(1, 2, 0)
+        key = self.run.locate(where).to(self.pattern.device)
+        rows = torch.arange(len(key), device=key.device)
+        return self.pattern[:, rows, :, key].permute(1, 2, 0)
