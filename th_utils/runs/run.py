@@ -175,8 +175,8 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     `hooks` see tensors with a position axis of length 1 (END). `start` is the first layer computed again, by
     default the first one hooked; it may be given when the weights were edited, and then every layer before it must be
     untouched. The stored keys and values must still be right: an edit of the weights that acts at earlier
-    positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The result shares
-    `keys` and `values` with `base`: their last column is the base's. Gradients flow to what the hooks put in.
+    positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The keys and values
+    at END are the new ones, so that the result can be rerun or patched. Gradients flow to what the hooks put in.
     Raises `ValueError` for a base of another model, and one that does not hold the layers that are needed.
     """
     _check_base(model, base)
@@ -195,9 +195,12 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     for layer in range(start, stop):
         block, stream = blocks.run(layer, stream, angles, visible, (end, base.keys[layer], base.values[layer]))
         found.append(block)
-    before = {"resid": last.resid[: start + (not found)].unsqueeze(2), "q": last.q[:start].unsqueeze(2),
-              "z": last.z[:start].unsqueeze(2), "pattern": last.pattern[:start].unsqueeze(3)}  # fmt: skip
+    records = {"resid": last.resid[: start + (not found)].unsqueeze(2), "q": last.q[:start].unsqueeze(2),
+               "z": last.z[:start].unsqueeze(2), "pattern": last.pattern[:start].unsqueeze(3),
+               "keys": base.keys[:start], "values": base.values[:start]}  # fmt: skip
     if found:
         new = _records(found, stream)
-        before = {name: _follow(records, new[name]) for name, records in before.items()}
-    return replace(base, positions="end", kept=None, **before)
+        records = {name: _follow(before, new[name]) for name, before in records.items()}
+    for name in ("keys", "values"):  # of layers from `stop` on, for a re-run that goes on there
+        records[name] += getattr(base, name)[stop:]
+    return replace(base, positions="end", kept=None, **records)
