@@ -49,8 +49,8 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
     # The model's own final norm gives the scale: with folded weights it divides by one number per prompt.
     scale = parts.norm_scale(model, resid[-1], parts.final_norm(model, resid[-1]))
     direction = direction / scale[:, None]
-    W_O = torch.stack([parts.head_matrix(model, layer, "W_O") for layer in range(len(z))])
-    heads = torch.einsum("lbhk,lhkd,bd->lhb", z, W_O, direction)
+    matrices = [parts.head_matrix(model, layer, "W_O") for layer in range(len(z))]  # not stacked: that copies all
+    heads = torch.stack([torch.einsum("bhk,hkd,bd->hb", *pair, direction) for pair in zip(z, matrices, strict=True)])
     biases = [parts.output_bias(model, layer) for layer in range(len(z))]
     bias = torch.stack([direction @ b if b is not None else torch.zeros_like(scale) for b in biases])
     layers = torch.einsum("lbd,bd->lb", resid.diff(dim=0), direction)
