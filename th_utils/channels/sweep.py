@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy.stats import qmc
 from torch import Tensor
 
-from .._guards import indices, numbers, real, whole
+from .._guards import indices, numbers, real, same_model, whole
 from ..models import parts
 from ..runs.metrics import logits
 from ..runs.record import Run, within
@@ -32,6 +32,7 @@ def traverse(
     Raises `ValueError` for heads that are not after the channel's first layer, points that are not
     [points, components], and positions that are not one row per prompt up to its END.
     """
+    same_model(channel=channel, run=base)
     points = numbers("points", points, {"points": None, "components": len(channel)})
     positions, size = within(base, positions), parts.shape(model)
     heads = [check_head(head, size.layers, size.heads) for head in heads]
@@ -67,6 +68,7 @@ def best_settings(
     a tenth of the mean log-probability of the answer among `ids`, which breaks ties.
     Raises `ValueError` when an index has no prompt or there are others, or for a box that is empty.
     """
+    same_model(channel=channel, run=base)
     ids = indices("ids", ids, parts.shape(model).vocab, {"batch": len(base), "n": None})
     n_items, k = ids.shape[1], len(channel)
     index = indices("index", index, n_items, {"batch": len(base)}).to(base.end.device)

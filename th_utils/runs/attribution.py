@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._guards import same_model
 from ..models import parts
 from .metrics import require_complete
 from .record import Run
@@ -42,7 +41,6 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
     model, so that inside `th.edited` edited heads get what they write there.
     Raises `ValueError` for a model loaded with `fold=False`, a run of another model, or one stopped early.
     """
-    same_model(model=parts.fingerprint(model), run=result)
     require_complete(model, result)
     direction, constant = parts.answer_direction(model, result.prompts.answer, result.prompts.distractor)
     resid, z = result.at().resid, result.at().z

@@ -24,7 +24,7 @@ from .._guards import numbers, same_model
 from ..models import parts
 from ..weights.heads import Head, check_head, label
 from .engine import Hook
-from .record import Run, Spot
+from .record import Run, Spot, require_pair
 from .run import rerun_last
 
 Where = str | Int[Tensor, " batch"] | None
@@ -98,12 +98,7 @@ def patch_edges(
 def _replaced(clean: Run, new: Run | Tensor) -> Run:
     """Return the clean run with the new head outputs in it."""
     if isinstance(new, Run):
-        same_model(clean=clean, new=new)
-        here, there = clean.prompts.positions, new.prompts.positions
-        moved = [name for name in here.keys() & there.keys() if not torch.equal(here[name], there[name])]
-        if moved:
-            raise ValueError(f"clean and new are runs of prompts that differ in where {', '.join(moved)} is: use a "
-                             "corrupted version of the same prompts, which keeps every token in its place")  # fmt: skip
+        require_pair(clean, new)
         new = new.z
     axes = dict(zip(("layers", "batch", "pos", "heads", "d_head"), clean.z.shape, strict=True))
     return replace(clean, z=numbers("new", new, axes, clean.z))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .._guards import chosen_rows, indices, whole
+from .._guards import chosen_rows, indices, same_model, whole
 from ..tasks.prompts import Prompts
 
 
@@ -117,6 +117,16 @@ def within(base: Run, positions) -> Int[Tensor, "batch items"]:
     if outside := int((found > base.end[:, None]).sum()):
         raise ValueError(f"positions must lie between 0 and each prompt's END: {outside} of {found.numel()} do not")
     return found
+
+
+def require_pair(clean: Run, new: Run) -> None:
+    """Raise `ValueError` unless `new` is a run of the same model, on prompts with all positions in their places."""
+    same_model(clean=clean, new=new)
+    here, there = clean.prompts.positions, new.prompts.positions
+    moved = [name for name in here.keys() & there.keys() if not torch.equal(here[name], there[name])]
+    if moved:
+        raise ValueError(f"clean and new are runs of prompts that differ in where {', '.join(sorted(moved))} is: use a "
+                         "corrupted version of the same prompts, which keeps every token in its place")  # fmt: skip
 
 
 class Spot:

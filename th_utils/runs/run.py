@@ -84,6 +84,7 @@ def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
     if not n:
         raise ValueError("there are no prompts to run: was everything filtered out?")
     batches = [slice(i, i + batch_size) for i in range(0, n, whole("batch_size", batch_size))]
+    batches[-1] = slice(batches[-1].start, None)  # open: a hook with values for more prompts then has too many
     # Shown only where it takes long, on stderr, which the book leaves out.
     found = [part(rows) for rows in tqdm(batches, desc="prompts", delay=5, leave=False)]
 
