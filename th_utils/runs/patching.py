@@ -84,8 +84,9 @@ def patch_edges(
     layer, head = check_head(edge.receiver, n_layers, n_heads)
     earlier = [(sender, h) for sender in range(layer) for h in range(n_heads)]
     senders = earlier if senders is None else [check_head(s, n_layers, n_heads) for s in senders]
-    if late := [label(s) for s in senders if s[0] >= layer] or not senders:
-        raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {late or 'none'}")
+    late = [label(s) for s in senders if s[0] >= layer]
+    if late or not senders:
+        raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {', '.join(late) or 'none'}")
     change = edge.changed_at(_replaced(clean, new)).z - edge.changed_at(clean).z
     writes = {
         lower: torch.einsum("bhk,hkd->hbd", change[lower], parts.head_matrix(model, lower, "W_O"))
