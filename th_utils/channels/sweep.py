@@ -74,7 +74,7 @@ def best_settings(
     index = indices("index", index, n_items, {"batch": len(base)}).to(base.end.device)
     if missing := sorted(set(range(n_items)) - set(index.tolist())):
         raise ValueError(f"every index 0-{n_items - 1} needs a prompt to choose on; there is none for {missing}")
-    limit, n_points = real("limit", limit, above=0), whole("n_points", n_points)
+    limit, n_points = real("limit", limit, above=0.0), whole("n_points", n_points)
 
     def judge(values: Tensor) -> Float[Tensor, " n"]:
         out = logits(model, rerun_last(model, base, channel.set(values)), ids)

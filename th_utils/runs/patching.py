@@ -80,6 +80,7 @@ def patch_edges(
     input, nothing else reacts. Raises `ValueError` for a sender that is not earlier, runs of another model or of
     prompts that do not match, and runs that keep END only where other positions are needed.
     """
+    parts.require_ready(model)
     n_layers, n_heads, *_ = parts.shape(model)
     layer, head = check_head(edge.receiver, n_layers, n_heads)
     earlier = [(sender, h) for sender in range(layer) for h in range(n_heads)]
