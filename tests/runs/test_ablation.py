@@ -69,21 +69,3 @@ def test_a_random_circuit_has_the_same_heads_per_layer_and_follows_its_seed(weig
         assert sorted(layer for layer, _ in circuit) == [layer for layer, _ in heads]
         assert len(set(circuit)) == len(circuit)
     assert drawn[0] == th.random_like(weights, heads, 0) and any(circuit != drawn[0] for circuit in drawn)
-
-
-def test_what_does_not_fit_is_refused(model, weights, prompts, clean, new, noise, refuses):
-    short = th.run(model, prompts)
-    for match, arguments in (
-        ("unknown ablation 'noise'", (clean, new, "noise")),
-        ("resample ablation needs a new run", (clean, None, "resample")),
-        ("mean ablation needs a new run", (clean, short, "mean")),
-        ("one label for each of the 10 prompts, got 3", (short, short, "mean", ["a", "b", "a"])),
-    ):
-        with refuses(match):
-            th.ablated(*arguments)
-    with refuses(r"replacement .*must be \[layers=4, batch=10"):
-        th.keep_heads(model, prompts, noise[:, :-1], [])
-    with refuses("mask must be"):
-        th.keep_heads(model, prompts, noise, torch.ones(3, 2, dtype=torch.bool))
-    with refuses("no head 99.0"):
-        th.random_like(weights, [(99, 0)])

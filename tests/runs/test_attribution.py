@@ -1,7 +1,5 @@
 """Direct logit attribution: every part against the model's own cache, and the sum; attention to the token before."""
 
-import dataclasses
-
 import pandas as pd
 import pytest
 import reference
@@ -108,8 +106,3 @@ def test_previous_token_attention_leaves_out_padding_and_the_first_token(model, 
     assert previous_token_attention(made_run(pattern, end=[3])).item() == 0.5
     with refuses("positions='all'"):
         previous_token_attention(th.run(model, prompts))
-
-
-def test_the_fields_of_an_attribution_are_all_checked_here(model, clean):
-    fields = {field.name for field in dataclasses.fields(th.direct_logit_attribution(model, clean))}
-    assert fields == set(by_hand(model, clean))

@@ -51,20 +51,3 @@ def test_divergence_against_its_definition_without_padding(model, prompts, clean
     assert float(th.divergence(model, clean, edited)) == pytest.approx(float(expected), rel=1e-3)
     assert float(th.divergence(model, clean, clean)) == 0
     torch.testing.assert_close(log_probabilities(model, clean).double(), p, **CLOSE)
-
-
-def test_what_would_be_silently_wrong_is_refused(model, prompts, clean, refuses):
-    end_only, early = th.run(model, prompts), th.rerun_last(model, clean, start=1, stop=2)
-    for measure in (th.logits, th.answer_loss, th.logit_difference, th.top1):
-        with refuses("stops before layer 2: run all 4 layers"):
-            measure(model, early)
-    for bad in (torch.zeros(3, 2, dtype=torch.long), torch.zeros(10, dtype=torch.long)):
-        with refuses(r"ids must be \[batch=10, k\]"):
-            th.logits(model, clean, bad)
-    with refuses("ids must lie between 0 and"):
-        th.logits(model, clean, torch.full((10, 1), -1))
-    with refuses("positions='all' of texts of at least two tokens, got 'end'"):
-        th.run_loss(model, end_only)
-    for other in (end_only, clean.select([0])):
-        with refuses("runs of the same tokens with positions='all'"):
-            th.divergence(model, clean, other)

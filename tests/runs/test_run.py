@@ -8,7 +8,6 @@ import torch
 
 import th_utils as th
 from th_utils.runs.engine import POINTS
-from th_utils.tasks import ioi
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 STORED = ("resid", "q", "z", "pattern")
@@ -92,28 +91,6 @@ def test_caches_may_begin_late(model, prompts, clean):
         th.rerun_last(model, short, start=1)
 
 
-@pytest.mark.parametrize("arguments, match", [
-    (dict(positions="last"), "'end' or 'all', got 'last'"), (dict(batch_size=0), "at least 1, got 0"),
-    (dict(keep=4), "keep must be a whole number, 0-3, got 4"), (dict(caches=-1), "caches must be a whole number, 0-4"),
-])  # fmt: skip
-def test_other_choices_are_refused(model, prompts, refuses, arguments, match):
-    with refuses(match):
-        th.run(model, prompts, **arguments)
-
-
-@pytest.mark.real
-def test_the_default_model_runs_equal_and_solves_the_task(default_model):
-    prompts = ioi.generate(default_model, 6, seed=0)
-    run = th.run(default_model, prompts)
-    close = {"rtol": 1e-3, "atol": 2e-3}
-    torch.testing.assert_close(th.logits(default_model, run), own_logits(default_model, prompts), **close)
-    name = "blocks.17.attn.hook_z"
-    ours = th.rerun_last(default_model, run, [(name, change)])
-    theirs = own_logits(default_model, prompts, [(name, at_end_only(name, prompts.end))])
-    torch.testing.assert_close(th.logits(default_model, ours), theirs, **close)
-    assert th.logit_difference(default_model, run).mean() > 1
-
-
 # --- looking at a run: at, looks_at, select, judged_by ---
 
 
@@ -138,13 +115,6 @@ def test_looks_at_is_the_attention_from_one_position_to_another(prompts, clean):
     torch.testing.assert_close(torch.stack(everywhere).sum(0), torch.ones(4, 4, 10))
 
 
-def test_end_runs_have_no_other_position(model, prompts, refuses):
-    run = th.run(model, prompts)
-    assert torch.equal(run.at(prompts.end).z, run.z[:, :, 0])
-    with refuses("keeps END only.*positions='all'"):
-        run.at("S2")
-
-
 def test_select_repeats_and_reorders_prompts(model, prompts, clean):
     order = [4, 0, 4]
     part = clean.select(order)
@@ -153,17 +123,12 @@ def test_select_repeats_and_reorders_prompts(model, prompts, clean):
     same_at_end(th.rerun_last(model, part, start=1), part)
     mask = prompts.end == prompts.end.max()
     assert torch.equal(clean.select(mask).end, clean.end[mask]) and len(clean.select(slice(2, 5))) == 3
-    for bad in ([0.5], torch.ones(3, dtype=torch.bool)):
-        with pytest.raises(ValueError, match="rows"):
-            clean.select(bad)
 
 
-def test_judged_by_changes_the_answers_and_nothing_else(model, prompts, clean, refuses):
+def test_judged_by_changes_the_answers_and_nothing_else(model, prompts, clean):
     other = clean.judged_by(prompts.distractor, prompts.answer)
     torch.testing.assert_close(th.logit_difference(model, other), -th.logit_difference(model, clean))
     assert other.z is clean.z and other.prompts.text == prompts.text
-    with refuses("one per prompt"):
-        clean.judged_by(prompts.answer[:3], prompts.distractor[:3])
 
 
 # --- rerun_last ---
@@ -218,12 +183,6 @@ def test_stopping_early_keeps_the_layers_before_and_can_be_gone_on_from(model, c
     same_everywhere(th.rerun_last(model, part, start=3), full)
 
 
-@pytest.mark.parametrize("arguments", [{"start": 2}, {"start": -1}, {"stop": 0}, {"stop": 9}])
-def test_impossible_layer_ranges_are_refused(model, clean, refuses, arguments):
-    with refuses("must be a whole number"):
-        th.rerun_last(model, clean, [("blocks.1.attn.hook_z", change)], **arguments)
-
-
 # --- rerun: going on from a layer that was kept ---
 
 
@@ -254,18 +213,6 @@ def test_reruns_see_the_weights_that_there_are_now(model, prompts, weights):
         edited = th.run(model, prompts, keep=1)
         same_everywhere(th.rerun(model, base), edited)
     same_everywhere(th.rerun(model, edited), base)
-
-
-def test_rerun_refuses_what_it_cannot_do(model, prompts, clean, refuses):
-    base = th.run(model, prompts, keep=2)
-    with refuses("kept no layer.*keep=layer"):
-        th.rerun(model, clean)
-    with refuses("hook of layer 1 is before layer 2"):
-        th.rerun(model, base, [("blocks.1.attn.hook_z", change)])
-    with refuses("layer must be a whole number, 0-3, got -1"):
-        clean.resumable_at(-1)
-    with refuses("need a run with positions='all', got 'end'"):
-        base.resumable_at(1)
 
 
 def test_hooks_that_write_in_place_do_not_reach_stored_runs(model, prompts):

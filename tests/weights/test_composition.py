@@ -1,13 +1,10 @@
 """Composition scores, against dense matrices, TransformerLens, closed forms and planted channels."""
 
-import math
-
 import pytest
 import reference
 import torch
 
 import th_utils as th
-from th_utils.weights.composition import reader_factors
 
 WEIGHTS = reference.random_weights(layers=3, heads=4, d_model=24, d_head=5)
 MODES = ("Q", "K", "V")
@@ -69,14 +66,6 @@ def test_only_earlier_layers_have_scores_and_readers_may_be_chosen(score):
         torch.testing.assert_close(chosen.into(reader), everyone.into(reader), equal_nan=True)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_factors_keep_the_norm_of_every_direction(mode):
-    vector = torch.randn(24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for head in WEIGHTS.heads:
-        expected = (vector @ reference.dense(WEIGHTS, head, mode)).norm()
-        torch.testing.assert_close((vector @ reader_factors(WEIGHTS, mode)[head]).norm(), expected)
-
-
 def test_zero_readers_and_writers_score_zero():
     blank = reference.random_weights()
     for name in ("W_Q", "W_O"):
@@ -104,15 +93,10 @@ def test_random_band_holds_its_share_of_random_directions(mode):
         low, high = th.random_band(weights, mode, head, level=0.6827)
         assert squares.mean().item() == pytest.approx(1 / 96, rel=0.02)
         assert (high**2 - low**2) / 2 == pytest.approx(squares.std().item(), rel=0.03)
-        assert ((squares.sqrt() > low) & (squares.sqrt() < high)).double().mean().item() == pytest.approx(0.68, abs=0.02)
+        inside = (squares.sqrt() > low) & (squares.sqrt() < high)
+        assert inside.double().mean().item() == pytest.approx(0.68, abs=0.02)
         wider = th.random_band(weights, mode, head)
         assert 0 <= wider[0] < low < high < wider[1]
-
-
-def test_random_weights_score_at_one_over_root_d():
-    weights = reference.random_weights(layers=2, heads=8, d_model=128, d_head=16)
-    scores = th.head_scores(weights, "Q").values[0, :, 8:]
-    assert scores.square().mean().sqrt().item() == pytest.approx(1 / math.sqrt(128), rel=0.05)
 
 
 def test_rotated_null_stays_in_the_write_space():
@@ -185,21 +169,3 @@ def test_rotated_queries_give_the_models_scores_at_that_offset(tiny, name, offse
         ours = (q @ k.mT).diagonal(-offset, -2, -1) / weights.d_head**0.5
         theirs = cache[f"blocks.{layer}.attn.hook_attn_scores"].diagonal(-offset, -2, -1)
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-
-
-def test_only_query_composition_depends_on_the_offset(tiny):
-    model = tiny("tiny-llama")
-    weights = th.head_weights(model)
-    rotated = th.rotated_queries(weights, *(a[0, 0] for a in reference.angles(model, torch.tensor([3]))))
-    before, after = ([th.head_scores(w, mode, [(1, 0)]).values[0] for mode in "VQ"] for w in (weights, rotated))
-    torch.testing.assert_close(before[0], after[0])
-    assert not torch.allclose(before[1], after[1], rtol=1e-2)
-
-
-def test_unknown_modes_sides_and_heads_are_refused(refuses):
-    with refuses("mode must be 'Q', 'K' or 'V'.*got 'X'"):
-        th.head_scores(WEIGHTS, "X")
-    with refuses("side must be 'read' or 'write'.*got 'key'"):
-        th.component_to_component(WEIGHTS.ov, (0, 0, 0), WEIGHTS.qk, "key")
-    with refuses("no head 9.0"):
-        th.component_scores(WEIGHTS, "Q", [(9, 0)])

@@ -2,12 +2,11 @@
 
 from dataclasses import fields, replace
 
-import pytest
 import reference
 import torch
 
 import th_utils as th
-from th_utils.weights.heads import check_component, check_head
+from th_utils.weights.heads import check_head
 
 TENSORS = [field.name for field in fields(th.HeadWeights) if field.name != "fingerprint"]
 
@@ -64,48 +63,28 @@ def test_another_dtype_is_of_the_same_model(weights):
     assert double.fingerprint == weights.fingerprint is not None
 
 
-@pytest.mark.parametrize("name", TENSORS[1:])
-def test_wrong_shapes_are_refused(name, refuses):
-    weights = reference.random_weights()
-    with refuses(f"{name} has shape"):
-        replace(weights, **{name: getattr(weights, name)[..., :-1]})
-
-
-@pytest.mark.parametrize("name", TENSORS)
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_damaged_weights_are_refused(name, bad, refuses):
-    weights = reference.random_weights()
-    damaged = getattr(weights, name).clone()
-    damaged.view(-1)[3] = bad
-    with refuses(f"{name} holds NaN"):
-        replace(weights, **{name: damaged})
-
-
 def test_heads_are_listed_layer_by_layer_and_labelled_from_zero():
     assert reference.random_weights(layers=2, heads=2).heads == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert th.label((20, 0)) == "20.0" and th.label((7, 10, 3)) == "7.10.3"
 
 
-def test_heads_and_components_outside_the_model_are_refused(refuses):
+def test_damaged_weights_are_refused(refuses):
+    weights = reference.random_weights()
+    for name in TENSORS:
+        for bad in (float("nan"), float("inf")):
+            damaged = getattr(weights, name).clone()
+            damaged.view(-1)[3] = bad
+            with refuses(f"{name} holds NaN or infinite values"):
+                replace(weights, **{name: damaged})
+    for name in TENSORS[1:]:
+        with refuses(f"{name} has shape .* expected"):
+            replace(weights, **{name: getattr(weights, name)[..., :-1]})
+
+
+def test_what_is_no_head_of_the_model_is_refused(refuses):
     for head in [(4, 0), (0, 4), (-1, 0), (0, -1)]:
-        with refuses("layers 0-3 and heads 0-3"):
+        with refuses("no head .*: this model has layers 0-3 and heads 0-3"):
             check_head(head, 4, 4)
     for head in [3, (1,), (1, 2, 3), (1.5, 2), None]:
-        with refuses("must be a pair"):
+        with refuses("must be a pair .layer, head. of integers, got"):
             check_head(head, 4, 4)
-    for component in [(0, 1, 8), (0, 1, -1)]:
-        with refuses("components 0-7"):
-            check_component(component, 4, 4, 8)
-
-
-@pytest.mark.real
-def test_the_default_model_has_grouped_keys_that_reproduce_its_attention(default_model):
-    weights = th.head_weights(default_model)
-    assert weights.W_K.shape == (30, 9, 576, 64)
-    tokens = default_model.to_tokens("When Mary and John went to the store, John gave a drink to")
-    _, cache = default_model.run_with_cache(tokens)
-    for layer in (0, 17):
-        stream = cache[f"blocks.{layer}.hook_resid_pre"]
-        _, z = reference.attention(default_model, weights, layer, stream, stream, stream)
-        expected = cache[f"blocks.{layer}.attn.hook_z"]
-        assert (z - expected).norm() < 1e-4 * expected.norm()
