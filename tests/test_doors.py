@@ -12,6 +12,7 @@ import torch
 
 import th_utils as th
 from th_utils.tasks import ioi
+from th_utils.weights.svd import decompose_product
 
 ONE, POINT = torch.ones(1, 1), torch.zeros(1, 3)
 S2 = th.Edge((3, 1), "v", source="S2")
@@ -27,6 +28,7 @@ def w(tiny):
     w.tokens = w.P.tokens
     w.left = replace(w.P, tokens=torch.cat([torch.full((10, 2), 1), w.tokens], 1))
     w.scores = th.component_scores(w.W, "Q", [(2, 0), (3, 1)])
+    w.spots = torch.stack([w.P.at("IO"), w.P.at("S1")], 1)
     w.ids = torch.stack([w.P.answer, w.P.distractor], 1)
     w.hook = [("blocks.1.attn.hook_z", lambda z, hook: z)]
     return w
@@ -92,10 +94,11 @@ ROWS = {
     "weights with NaN": (lambda w: replace(w.W, W_O=w.W.W_O * float("nan")), "W_O holds NaN or infinite .* damaged"),
     "half precision": (lambda w: w.W.to(torch.half), "W_Q must be float32 or float64, got torch.float16"),
     "transposed weights": (lambda w: replace(w.W, W_O=w.W.W_O.mT), "W_O has shape .*expected"),
+    "factors that do not fit": (lambda w: decompose_product(w.W.W_V, w.W.W_V), "cannot multiply factors of shapes"),
     "one direction": (lambda w: th.scale_reading(w.W, (1, 0), torch.ones(32), 0.0), r"\[n, d_model=32\], got"),
     "codes of padding": (lambda w: th.position_codes(w.m, w.run, (2, 0), torch.eye(32), w.ids + 99), "positions must"),
-    "too early a head": (lambda w: th.traverse(w.m, w.run, w.channel, POINT, [(1, 0)], w.ids), "channel's first"),
-    "points in a plane": (lambda w: th.traverse(w.m, w.run, w.channel, POINT[:, :2], [(2, 0)], w.ids), "ents=3"),
+    "too early a head": (lambda w: th.traverse(w.m, w.run, w.channel, POINT, [(1, 0)], w.spots), "channel's"),
+    "points in a plane": (lambda w: th.traverse(w.m, w.run, w.channel, POINT[:, :2], [(2, 0)], w.spots), "=3"),
     "an empty choice": (lambda w: th.best_settings(w.m, w.run, w.channel, w.ids, w.P.end * 0, 5), "none for .1."),
     "the margin of one point": (lambda w: th.margins([[1.0, 2.0]]), "need points .items >= 2, k. and one offset each"),
     "a share of shares": (lambda w: th.stats.share([0.5, 1.0]), "hits must be true/false or 0/1: use mean"),

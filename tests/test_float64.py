@@ -1,9 +1,8 @@
-"""Every formula in float32 against the same formula in numpy float64, written independently (`dense`): to 1e-4."""
+"""Formulas in float32 against numpy float64, written independently (`dense`): to 1e-4 of the largest number."""
 
 import itertools
 from types import SimpleNamespace
 
-import jaxtyping
 import numpy as np
 import pytest
 import reference
@@ -49,13 +48,6 @@ def world(request, tiny):
     w.target = th.channel(w.weights, TWO)
     w.where = {name: at.tolist() for name, at in w.prompts.positions.items()}
     return w
-
-
-@pytest.fixture(autouse=True, scope="module")
-def as_users_have_it():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def flat(numbers) -> np.ndarray:
@@ -122,27 +114,6 @@ def scores(weights):
 
 
 @of_weights
-def random_band(weights):
-    """One standard deviation of v S vᵀ for v uniform on the sphere, with S = B Bᵀ / ‖B‖²."""
-    d, wanted = weights.d_model, []
-    for head in heads(weights):
-        B = matrix(weights, head, "K")
-        S = B @ B.T / np.linalg.norm(B) ** 2
-        sd = np.sqrt(2 / (d * (d + 2)) * (np.trace(S @ S) - np.trace(S) ** 2 / d))
-        wanted += [1 / d - sd, 1 / d + sd]
-    level = 0.6826894921370859  # of one standard deviation
-    return [x**2 for head in heads(weights) for x in th.random_band(weights, "K", head, level)], np.maximum(wanted, 0)
-
-
-@of_weights
-def rotated_null(weights):
-    mixing = f64(torch.randn(7, weights.d_head, generator=torch.Generator().manual_seed(3)))
-    v = mixing / np.linalg.norm(mixing, axis=1)[:, None] @ f64(weights.ov.write[0, 2])
-    B = matrix(weights, (2, 1), "Q")
-    return th.rotated_null(weights, "Q", (0, 2), (2, 1), n=7, seed=3), np.linalg.norm(v @ B, axis=1) / np.linalg.norm(B)
-
-
-@of_weights
 def channels_and_component_edits(weights):
     target, v = th.channel(weights, TWO), np.array([component(weights, part)[2] for part in TWO])
     W_O = [f64(weights.W_O[part[:2]]) for part in TWO]
@@ -155,16 +126,6 @@ def channels_and_component_edits(weights):
     for factor in (FACTOR, 0, 0):
         wanted += [(factor - 1) * M @ np.outer(one, one) for M, one in zip(W_O, v, strict=True)]
     return found, [*wanted, 1.5 * v[0], -2.0 * v[1]]
-
-
-@of_weights
-def head_edits(weights):
-    directions = torch.randn(3, weights.d_model, generator=torch.Generator().manual_seed(0))
-    made = [th.scale_head(weights, (1, 2), FACTOR), th.scale_query(weights, (1, 2), FACTOR),
-            th.scale_reading(weights, (1, 2), directions, FACTOR)]  # fmt: skip
-    W_O, W_Q, D = f64(weights.W_O[1, 2]), f64(weights.W_Q[1, 2]), f64(directions)
-    seen = D.T @ np.linalg.inv(D @ D.T) @ D  # the projector on the directions
-    return [e.left @ e.right for e in made], [(FACTOR - 1) * M for M in (W_O, W_Q, seen @ W_Q)]
 
 
 # --- runs, interventions, patching ---
@@ -221,16 +182,6 @@ def run(w):
 
 
 @of_models
-def keys_and_values(w):
-    groups, found, wanted = th.parts.shape(w.model).groups, [], []
-    for layer, pair in enumerate(zip(w.clean.keys, w.clean.values, strict=True)):
-        for i, (row, one) in enumerate(zip(w.rows, w.passes, strict=True)):
-            found += [x[i, : len(row)].repeat_interleave(groups, 1) for x in pair]
-            wanted += [turn(one["k"][layer], np.arange(len(row)), w.dense.rotary), one["v"][layer]]
-    return found, wanted
-
-
-@of_models
 def rerun(w):
     hooks = w.target.scale(FACTOR)[1:]
     passes = written(w, lambda i, c: FACTOR * c if i else c, False)
@@ -253,24 +204,6 @@ def rerun_last_and_coordinates(w):
         wanted += [ends(passes), ends(passes, "resid")]
     each = th.rerun_last(w.model, w.end, w.target.set(values))
     return [*found, w.target.coordinates(each)], [*wanted, f64(values)]
-
-
-@of_models
-def attribution(w):
-    got, parts = th.direct_logit_attribution(w.model, w.end), ("heads", "mlps", "embedding", "bias", "total")
-    wanted = {name: [] for name in parts}
-    for (answer, distractor), one in zip(w.ids.tolist(), w.passes, strict=True):
-        x = one["resid"][-1, -1]
-        x, d = (y if w.dense.rms else y - y.mean() for y in (x, w.dense.W_U[:, answer] - w.dense.W_U[:, distractor]))
-        d = d / np.sqrt((x**2).mean() + w.dense.eps)
-        b_U = np.broadcast_to(w.dense.b_U, w.dense.W_U.shape[1:])
-        wanted["heads"].append(np.einsum("lhk,lhkd->lhd", one["z"][:, -1], f64(w.weights.W_O)) @ d)
-        wanted["mlps"].append(one["mlp_out"][:, -1] @ d)
-        wanted["embedding"].append(one["resid"][0, -1] @ d)
-        biases = sum(np.broadcast_to(layer["b_O"], d.shape) @ d for layer in w.dense.layers)
-        wanted["bias"].append(biases + b_U[answer] - b_U[distractor])
-        wanted["total"].append(one["logits"][-1, answer] - one["logits"][-1, distractor])
-    return [getattr(got, name) for name in parts], [np.stack(wanted[name], -1) for name in parts]
 
 
 @of_models
@@ -315,16 +248,6 @@ def keep_heads_and_knock_out(w):
         found.append(function(w.model, w.prompts, w.new.z, chosen).at().resid.transpose(0, 1))
         wanted.append(ends(again(w, change), "resid"))
     return found, wanted
-
-
-@of_models
-def traverse(w):
-    points, wanted = torch.tensor([[-2.0, 2.0], [0.5, 1.0]]), []
-    spots = torch.stack([w.prompts.positions[name] for name in ("IO", "S1")], 1)
-    for point in points.tolist():
-        passes = written(w, lambda i, c, point=point: c * 0 + point[i], True)
-        wanted += [one["pattern"][MOVER][-1, at] for one, at in zip(passes, spots.tolist(), strict=True)]
-    return th.traverse(w.model, w.end, w.target, points, [MOVER], spots), wanted
 
 
 @of_models

@@ -100,13 +100,6 @@ def test_the_last_token_and_the_whole_run_agree(model, target, prompts, clean):
         torch.testing.assert_close(ours, reference.at(logits, prompts.end), **CLOSE)
 
 
-def test_zero_is_scale_zero_and_scale_one_is_nothing(model, target, clean):
-    zero, scaled, same = (th.rerun_last(model, clean, h) for h in (target.zero(), target.scale(0.0), target.scale(1.0)))
-    assert torch.equal(zero.resid, scaled.resid)
-    torch.testing.assert_close(th.logits(model, same), th.logits(model, clean), **CLOSE)
-    assert not torch.allclose(th.logits(model, zero), th.logits(model, clean), atol=1e-2)
-
-
 # --- random controls ---
 
 

@@ -89,16 +89,13 @@ def made_run(pattern, end):
     return th.Run(prompts, "all", None, (), (), torch.zeros(2, batch, seq, 1), blank, blank, pattern[None])
 
 
-def test_previous_token_attention_on_known_patterns():
+def test_previous_token_attention_on_known_patterns(model, prompts, refuses):
     previous, resting = torch.zeros(6, 6), torch.zeros(6, 6)
     previous[range(1, 6), range(5)], resting[:, 0] = 1.0, 1.0
     mixed = 0.25 * previous + 0.75 * torch.eye(6)
     run = made_run(torch.stack([previous, resting, mixed])[None].repeat(2, 1, 1, 1), end=[5, 3])
     expected = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.25, 0.25]])
     torch.testing.assert_close(previous_token_attention(run)[0], expected)
-
-
-def test_previous_token_attention_leaves_out_padding_and_the_first_token(model, prompts, refuses):
     pattern = torch.zeros(1, 1, 6, 6)
     pattern[0, 0, 1, 0] = 1.0  # query 1 to the first token: not counted
     pattern[0, 0, 3, 2] = 1.0  # one of the two counted queries, 2 and 3

@@ -108,13 +108,6 @@ def test_rotated_null_stays_in_the_write_space():
     assert not torch.equal(null, th.rotated_null(WEIGHTS, "Q", (0, 2), (2, 1), n=20_000, seed=1))
 
 
-def test_rotated_null_is_zero_for_a_reader_that_sees_none_of_the_write_space():
-    weights = reference.random_weights(layers=2, heads=1, d_model=12, d_head=4)
-    weights.W_O[0, ..., 4:] = 0  # the writer uses dimensions 0-3, the reader's query 4-11
-    weights.W_Q[1, :, :4] = 0
-    assert th.rotated_null(weights, "Q", (0, 0), (1, 0), n=50).max() < 1e-12
-
-
 # --- a channel that is there by construction ---
 
 

@@ -80,11 +80,6 @@ def test_z_has_mean_zero_and_sd_one_per_reader_and_keeps_the_order():
     assert Scores(torch.ones(4, 5, 2), READERS).z().isnan().all(), "scores without spread have no z"
 
 
-def test_times_multiplies_the_scores_of_each_writer():
-    scores, size = drawn(6), torch.rand(4, 5, 6, 1)
-    torch.testing.assert_close(scores.times(size).values, scores.values * size, equal_nan=True)
-
-
 def test_loudest_has_the_highest_mean_over_the_readers_that_hear_it():
     scores = drawn(6)
     writers = [(layer, head) for layer in range(3) for head in range(5)]
