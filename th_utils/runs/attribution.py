@@ -47,8 +47,9 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
     # The model's own final norm gives the scale: with folded weights it divides by one number per prompt.
     scale = parts.norm_scale(model, resid[-1], parts.final_norm(model, resid[-1]))
     direction = direction / scale[:, None]
-    matrices = [parts.head_matrix(model, layer, "W_O") for layer in range(len(z))]  # not stacked: that copies all
-    heads = torch.stack([torch.einsum("bhk,hkd,bd->hb", *pair, direction) for pair in zip(z, matrices, strict=True)])
+    # Layer by layer, as stacking all W_O would copy them, and W_O towards the direction first, which is least work.
+    towards = [torch.einsum("hkd,bd->bhk", parts.head_matrix(model, n, "W_O"), direction) for n in range(len(z))]
+    heads = torch.stack([torch.einsum("bhk,bhk->hb", *pair) for pair in zip(z, towards, strict=True)])
     biases = [parts.output_bias(model, layer) for layer in range(len(z))]
     bias = torch.stack([direction @ b if b is not None else torch.zeros_like(scale) for b in biases])
     layers = torch.einsum("lbd,bd->lb", resid.diff(dim=0), direction)
