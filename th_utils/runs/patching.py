@@ -101,7 +101,7 @@ def _replaced(clean: Run, new: Run | Tensor) -> Run:
     """Return the clean run with the new head outputs in it."""
     if isinstance(new, Run):
         require_pair(clean, new)
-        new = new.z
+        return replace(clean, z=new.z)
     axes = dict(zip(("layers", "batch", "pos", "heads", "d_head"), clean.z.shape, strict=True))
     return replace(clean, z=numbers("new", new, axes, clean.z))
 

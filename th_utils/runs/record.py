@@ -120,13 +120,16 @@ def within(base: Run, positions) -> Int[Tensor, "batch items"]:
 
 
 def require_pair(clean: Run, new: Run) -> None:
-    """Raise `ValueError` unless `new` is a run of the same model, on prompts with all positions in their places."""
+    """Raise `ValueError` unless `new` is a run of the same model and shape, its prompts' positions in their places."""
     same_model(clean=clean, new=new)
     here, there = clean.prompts.positions, new.prompts.positions
     moved = [name for name in here.keys() & there.keys() if not torch.equal(here[name], there[name])]
     if moved:
         raise ValueError(f"clean and new are runs of prompts that differ in where {', '.join(sorted(moved))} is: use a "
                          "corrupted version of the same prompts, which keeps every token in its place")  # fmt: skip
+    if new.z.shape != clean.z.shape:
+        raise ValueError(f"clean and new are runs of different shapes (z {[*clean.z.shape]} and {[*new.z.shape]}): run "
+                         "both with the same positions=")  # fmt: skip
 
 
 class Spot:
