@@ -21,21 +21,23 @@ TINY = ("tiny-gpt2", "tiny-neox", "tiny-llama")
 
 
 @functools.cache
-def _tiny_folders() -> dict[str, Path]:
+def _tiny_folders(seed: int) -> dict[str, Path]:
     folder = tempfile.TemporaryDirectory(prefix="th-tiny-")
     atexit.register(folder.cleanup)
-    return tiny_models.write(Path(folder.name))
+    return tiny_models.write(Path(folder.name), seed)
 
 
-def tiny_folder(name: str) -> Path:
+def tiny_folder(name: str, seed: int = 0) -> Path:
     """The directory of a tiny model, gone when Python exits."""
-    return _tiny_folders()[name]
+    return _tiny_folders(seed)[name]
 
 
-@functools.cache
-def _load(name: str, **how):
-    """A model, once per process: they are read-only here, and edits restore what they change."""
-    return th.load_model(tiny_folder(name) if name in TINY else name, **how)
+def load(name: str, seed: int = 0, **how):
+    """A fresh model: one of the tiny ones, with weights drawn from `seed`, or any other by its name."""
+    return th.load_model(tiny_folder(name, seed) if name in TINY else name, **how)
+
+
+_load = functools.cache(load)  # once per process: these are read-only here, and edits restore what they change
 
 
 def pytest_configure(config):
@@ -106,13 +108,13 @@ def new(model, corrupted):
 
 @pytest.fixture
 def refuses():
-    """`with refuses("text"):` expects a ValueError, with shape checking off: the message that users see."""
+    """`with refuses("text"):` expects an error that says so, with shape checking off: what users see."""
 
     @contextlib.contextmanager
-    def expect(match: str):
+    def expect(match: str, error=ValueError):
         jaxtyping.config.update("jaxtyping_disable", True)
         try:
-            with pytest.raises(ValueError, match=match) as caught:
+            with pytest.raises(error, match=match) as caught:
                 yield caught
         finally:
             jaxtyping.config.update("jaxtyping_disable", False)

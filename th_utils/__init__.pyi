@@ -59,7 +59,7 @@ from .runs.patching import Edge as Edge
 from .runs.patching import patch_edges as patch_edges
 from .runs.patching import patch_input as patch_input
 from .runs.patching import path_patch as path_patch
-from .runs.run import Run as Run
+from .runs.record import Run as Run
 from .runs.run import rerun as rerun
 from .runs.run import rerun_last as rerun_last
 from .runs.run import run as run

@@ -85,8 +85,8 @@ def same_model(**records) -> None:
     known = {name: getattr(record, "fingerprint", record) for name, record in records.items()}
     known = {name: fingerprint for name, fingerprint in known.items() if fingerprint is not None}
     if len(set(known.values())) > 1:
-        told = ", ".join(f"{name} {fingerprint}" for name, fingerprint in known.items())
-        raise ValueError(f"{' and '.join(known)} come from different models (checksums: {told}): make all from one")
+        named = ", ".join(f"{name} {fingerprint}" for name, fingerprint in known.items())
+        raise ValueError(f"{' and '.join(known)} come from different models (checksums: {named}): make all from one")
 
 
 def _shaped(name: str, values, shape: dict[str, int | None] | None) -> Tensor:

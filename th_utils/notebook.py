@@ -60,8 +60,8 @@ def read(text: str, *, holds=None, otherwise: str | None = None, name: str | Non
     if holds is not None and not bool(holds):
         if find_card().name == DEFAULT:
             raise ClaimFailed(f"this reading does not hold here: {filled}")
-        told = ", ".join(f"{fact} {fill.format_field(value, '')}" for fact, value in facts.items())
-        filled = f"*Not so on this model.* {told}" if otherwise is None else fill.format(cleandoc(otherwise), **facts)
+        values = ", ".join(f"{fact} {fill.format_field(value, '')}" for fact, value in facts.items())
+        filled = f"*Not so on this model.* {values}" if otherwise is None else fill.format(cleandoc(otherwise), **facts)
     _show(filled, name)
 
 

@@ -72,7 +72,7 @@ def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: i
         return Estimate.of(value)
     simple = len(arrays) == 1 and statistic is np.mean
     interval = stats.bootstrap(
-        arrays, statistic, paired=len(arrays) > 1, vectorized=simple, confidence_level=real("level", level, 0, 1),
+        arrays, statistic, paired=len(arrays) > 1, vectorized=simple, confidence_level=real("level", level, 0.0, 1.0),
         n_resamples=n_resamples, method="percentile", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return Estimate(value, float(interval.low), float(interval.high))

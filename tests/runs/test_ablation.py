@@ -3,60 +3,69 @@
 import pytest
 import torch
 
-from th_utils.runs import ablation as faithfulness
+import th_utils as th
+from th_utils.runs.ablation import head_mask
 
 
 @pytest.fixture(scope="module")
-def means(clean):
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(clean.z.shape, generator=generator)
+def noise(clean):
+    return torch.randn(clean.z.shape, generator=torch.Generator().manual_seed(0))
 
 
-def test_all_heads_kept_is_the_clean_run(model, weights, prompts, clean, means):
-    kept = faithfulness.keep_heads(model, prompts, means, weights.heads)
-    torch.testing.assert_close(kept.at(kept.resid), clean.at(clean.resid), rtol=1e-3, atol=1e-4)
+def test_replacements_are_what_they_say(clean, new):
+    assert torch.equal(th.ablated(clean, None, "zero"), torch.zeros_like(clean.z))
+    assert torch.equal(th.ablated(clean, new), new.z)
 
 
-def test_no_head_kept_equals_all_knocked_out_and_writes_the_replacement(model, weights, prompts, means):
-    none = faithfulness.keep_heads(model, prompts, means, [])
-    out = faithfulness.knock_out(model, prompts, means, weights.heads)
-    torch.testing.assert_close(none.resid, out.resid)
-    rows = torch.arange(len(prompts))
-    torch.testing.assert_close(none.z[:, :, 0], means[:, rows, prompts.end])
+def test_mean_ablation_is_the_mean_over_the_batch_or_its_group(model, prompts, corrupted):
+    clean, new = (th.run(model, p) for p in (prompts, corrupted))
+    everyone, grouped = (th.ablated(clean, new, "mean", groups) for groups in (None, prompts.table.order))
+    torch.testing.assert_close(everyone, new.z.mean(1, keepdim=True).expand_as(new.z))
+    for order in ("ABBA", "BABA"):
+        members = torch.tensor((prompts.table.order == order).to_numpy().copy())
+        mean = new.z[:, members].mean(1, keepdim=True)
+        torch.testing.assert_close(grouped[:, members], mean.expand(-1, int(members.sum()), -1, -1, -1))
+    assert not torch.allclose(grouped, everyone)
 
 
-def test_kept_and_knocked_out_are_complements(model, weights, prompts, means):
-    some = weights.heads[::3]
-    rest = [head for head in weights.heads if head not in some]
-    kept = faithfulness.keep_heads(model, prompts, means, some)
-    out = faithfulness.knock_out(model, prompts, means, rest)
-    torch.testing.assert_close(kept.resid, out.resid)
+def test_a_mean_over_all_positions_needs_prompts_of_one_length(prompts, clean, new, refuses):
+    """Position 12 of a short prompt is padding, which a mean over mixed lengths would use."""
+    with refuses("mixes prompts of different lengths: give groups="):
+        th.ablated(clean, new, "mean")
+    by_length = th.ablated(clean, new, "mean", prompts.end.tolist())
+    for end in prompts.end.unique():
+        members = prompts.end == end
+        torch.testing.assert_close(by_length[:, members][:, 0], new.z[:, members].mean(1))
 
 
-def test_a_mask_per_prompt_equals_one_run_per_circuit(model, weights, prompts, means):
+def test_all_heads_kept_is_the_clean_run(model, weights, prompts, clean, noise):
+    kept = th.keep_heads(model, prompts, noise, weights.heads)
+    torch.testing.assert_close(kept.at().resid, clean.at().resid, rtol=1e-3, atol=1e-4)
+
+
+def test_kept_and_knocked_out_are_complements(model, weights, prompts, noise):
+    some, rows = weights.heads[::3], torch.arange(len(prompts))
+    for kept in (some, []):
+        rest = [head for head in weights.heads if head not in kept]
+        one, other = th.keep_heads(model, prompts, noise, kept), th.knock_out(model, prompts, noise, rest)
+        torch.testing.assert_close(one.resid, other.resid)
+        for layer, head in rest:
+            torch.testing.assert_close(one.at().z[layer, :, head], noise[layer, rows, prompts.end, head])
+
+
+def test_a_mask_per_prompt_equals_one_run_per_circuit(model, weights, prompts, noise):
     circuits = [weights.heads[i::4] for i in range(2)]
-    shape = (weights.n_layers, weights.n_heads)
-    mask = torch.stack([faithfulness.head_mask(circuits[i % 2], *shape) for i in range(len(prompts))])
-    mixed = faithfulness.keep_heads(model, prompts, means, mask)
+    mask = torch.stack([head_mask(circuits[i % 2], 4, 4) for i in range(len(prompts))])
+    mixed = th.keep_heads(model, prompts, noise, mask)
     for i, circuit in enumerate(circuits):
-        alone = faithfulness.keep_heads(model, prompts, means, circuit)
+        alone = th.keep_heads(model, prompts, noise, circuit)
         torch.testing.assert_close(mixed.resid[:, i::2], alone.resid[:, i::2], rtol=1e-4, atol=1e-5)
 
 
 def test_a_random_circuit_has_the_same_heads_per_layer_and_follows_its_seed(weights):
     heads = [(1, 0), (1, 3), (2, 1), (3, 0), (3, 1), (3, 2)]
-    drawn = [faithfulness.random_like(weights, heads, seed) for seed in range(8)]
+    drawn = [th.random_like(weights, heads, seed) for seed in range(8)]
     for circuit in drawn:
-        assert sorted(layer for layer, _ in circuit) == sorted(layer for layer, _ in heads)
+        assert sorted(layer for layer, _ in circuit) == [layer for layer, _ in heads]
         assert len(set(circuit)) == len(circuit)
-    assert drawn[0] == faithfulness.random_like(weights, heads, 0)
-    assert any(circuit != drawn[0] for circuit in drawn)
-
-
-def test_bad_input_is_named(model, weights, prompts, means, refuses):
-    with refuses("replacement"):
-        faithfulness.keep_heads(model, prompts, means[:, :-1], [])
-    with refuses("mask must be"):
-        faithfulness.keep_heads(model, prompts, means, torch.ones(3, 2, dtype=torch.bool))
-    with refuses("no head"):
-        faithfulness.random_like(weights, [(99, 0)])
+    assert drawn[0] == th.random_like(weights, heads, 0) and any(circuit != drawn[0] for circuit in drawn)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .._guards import indices, numbers, same_model
 from ..runs.engine import Hook, rows_of
-from ..runs.run import Run
+from ..runs.record import Run
 from ..weights.heads import Component, Head, HeadWeights, check_component, label
 
 NOISE = 1e-6  # relative error of weights in float32, a few roundings in

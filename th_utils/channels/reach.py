@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._guards import numbers, real, same_model
 from ..models import parts
-from ..runs.run import Run, within
+from ..runs.record import Run, within
 from ..stats import array
 from ..weights.heads import Head, check_head
 
@@ -69,7 +69,7 @@ def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
     base = np.zeros(len(codes)) if offsets is None else array(offsets)
     if codes.ndim != 2 or len(codes) < 2 or base.shape != (len(codes),):
         raise ValueError(f"need points [items >= 2, k] and one offset each, got {codes.shape} and {base.shape}")
-    limit = None if limit is None else real("limit (None for no limit)", limit, above=0)
+    limit = None if limit is None else real("limit (None for no limit)", limit, above=0.0)
     k = codes.shape[1]
     bounds = [(None, None) if limit is None else (-limit, limit)] * k + [(None, 1.0 if limit is None else None)]
     best = []

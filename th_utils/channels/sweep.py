@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 from scipy.stats import qmc
 from torch import Tensor
 
-from .._guards import indices, numbers, real, whole
+from .._guards import indices, numbers, real, same_model, whole
 from ..models import parts
 from ..runs.metrics import logits
-from ..runs.run import Run, rerun_last, within
+from ..runs.record import Run, within
+from ..runs.run import rerun_last
 from ..weights.heads import Head, check_head
 from .channel import Channel
 
@@ -31,6 +32,7 @@ def traverse(
     Raises `ValueError` for heads that are not after the channel's first layer, points that are not
     [points, components], and positions that are not one row per prompt up to its END.
     """
+    same_model(channel=channel, run=base)
     points = numbers("points", points, {"points": None, "components": len(channel)})
     positions, size = within(base, positions), parts.shape(model)
     heads = [check_head(head, size.layers, size.heads) for head in heads]
@@ -66,12 +68,13 @@ def best_settings(
     a tenth of the mean log-probability of the answer among `ids`, which breaks ties.
     Raises `ValueError` when an index has no prompt or there are others, or for a box that is empty.
     """
+    same_model(channel=channel, run=base)
     ids = indices("ids", ids, parts.shape(model).vocab, {"batch": len(base), "n": None})
     n_items, k = ids.shape[1], len(channel)
     index = indices("index", index, n_items, {"batch": len(base)}).to(base.end.device)
     if missing := sorted(set(range(n_items)) - set(index.tolist())):
         raise ValueError(f"every index 0-{n_items - 1} needs a prompt to choose on; there is none for {missing}")
-    limit, n_points = real("limit", limit, above=0), whole("n_points", n_points)
+    limit, n_points = real("limit", limit, above=0.0), whole("n_points", n_points)
 
     def judge(values: Tensor) -> Float[Tensor, " n"]:
         out = logits(model, rerun_last(model, base, channel.set(values)), ids)

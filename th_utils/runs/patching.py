@@ -24,7 +24,8 @@ from .._guards import numbers, same_model
 from ..models import parts
 from ..weights.heads import Head, check_head, label
 from .engine import Hook
-from .run import Run, Spot, rerun_last
+from .record import Run, Spot, require_pair
+from .run import rerun_last
 
 Where = str | Int[Tensor, " batch"] | None
 
@@ -79,12 +80,14 @@ def patch_edges(
     input, nothing else reacts. Raises `ValueError` for a sender that is not earlier, runs of another model or of
     prompts that do not match, and runs that keep END only where other positions are needed.
     """
+    parts.require_ready(model)
     n_layers, n_heads, *_ = parts.shape(model)
     layer, head = check_head(edge.receiver, n_layers, n_heads)
     earlier = [(sender, h) for sender in range(layer) for h in range(n_heads)]
     senders = earlier if senders is None else [check_head(s, n_layers, n_heads) for s in senders]
-    if late := [label(s) for s in senders if s[0] >= layer] or not senders:
-        raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {late or 'none'}")
+    late = [label(s) for s in senders if s[0] >= layer]
+    if late or not senders:
+        raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {', '.join(late) or 'none'}")
     change = edge.changed_at(_replaced(clean, new)).z - edge.changed_at(clean).z
     writes = {
         lower: torch.einsum("bhk,hkd->hbd", change[lower], parts.head_matrix(model, lower, "W_O"))
@@ -97,13 +100,8 @@ def patch_edges(
 def _replaced(clean: Run, new: Run | Tensor) -> Run:
     """Return the clean run with the new head outputs in it."""
     if isinstance(new, Run):
-        same_model(clean=clean, new=new)
-        here, there = clean.prompts.positions, new.prompts.positions
-        moved = [name for name in here.keys() & there.keys() if not torch.equal(here[name], there[name])]
-        if moved:
-            raise ValueError(f"clean and new are runs of prompts that differ in where {', '.join(moved)} is: use a "
-                             "corrupted version of the same prompts, which keeps every token in its place")  # fmt: skip
-        new = new.z
+        require_pair(clean, new)
+        return replace(clean, z=new.z)
     axes = dict(zip(("layers", "batch", "pos", "heads", "d_head"), clean.z.shape, strict=True))
     return replace(clean, z=numbers("new", new, axes, clean.z))
 

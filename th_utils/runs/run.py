@@ -10,158 +10,17 @@ Interventions are TransformerLens hooks (see `engine`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from .._guards import all_finite, chosen_rows, indices, same_model, whole
+from .._guards import all_finite, indices, same_model, whole
 from ..models import parts
 from ..tasks.prompts import Prompts
 from .engine import Block, Blocks, Hook, first_layer
-
-
-def _batched(axis: int):
-    return field(metadata={"batch": axis})
-
-
-@dataclass(frozen=True)
-class Run:
-    """One cached pass over `prompts`. `positions` is "end" or "all"; with "end" the query axis `pos` has length 1.
-
-    `keys`, `values`: per layer `[batch, seq, kv_heads, d_head]`, keys rotated; always for the whole prompt.
-    `resid`: [layers + 1, batch, pos, d_model], the residual stream before each layer and after the last.
-    `q`, `z`: [layers, batch, pos, heads, d_head], queries before rotation and head outputs before W_O.
-    `pattern`: [layers, batch, heads, pos, seq], attention probabilities.
-    `kept`: (layer, [batch, seq, d_model]), the stream at all positions before one layer, for `rerun`; or None.
-    `fingerprint`: of the model. Use `at` for one position per prompt.
-    """
-
-    prompts: Prompts
-    positions: str
-    fingerprint: str
-    keys: tuple[Tensor, ...] = _batched(0)
-    values: tuple[Tensor, ...] = _batched(0)
-    resid: Float[Tensor, "layers_1 batch pos d_model"] = _batched(1)
-    q: Float[Tensor, "layers batch pos heads d_head"] = _batched(1)
-    z: Float[Tensor, "layers batch pos heads d_head"] = _batched(1)
-    pattern: Float[Tensor, "layers batch heads pos seq"] = _batched(1)
-    kept: tuple[int, Tensor] | None = None
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    @property
-    def tokens(self) -> Int[Tensor, "batch seq"]:
-        return self.prompts.tokens
-
-    @property
-    def end(self) -> Int[Tensor, " batch"]:
-        return self.prompts.end
-
-    @property
-    def n_layers(self) -> int:
-        """How many layers were run."""
-        return len(self.z)
-
-    def _per_prompt(self, change: Callable[[Tensor, int], Tensor]) -> dict:
-        """Apply `change(tensor, batch axis)` to every record of the prompts."""
-        found = {f.name: (getattr(self, f.name), f.metadata["batch"]) for f in fields(self) if f.metadata}
-        return {
-            name: tuple(change(one, axis) for one in value) if isinstance(value, tuple) else change(value, axis)
-            for name, (value, axis) in found.items()
-        }
-
-    def at(self, where: str | Int[Tensor, " batch"] | None = None) -> Spot:
-        """Look at one position per prompt: a name among the prompts' positions, or indices; END by default.
-
-        Raises `ValueError` for positions outside the prompts, and for others than END in a run that keeps END only.
-        """
-        if where is None:
-            return Spot(self, self.end)
-        position = self.prompts.at(where) if isinstance(where, str) else where
-        position = indices("position", position, self.tokens.shape[1], {"batch": len(self)}).to(self.end.device)
-        if self.positions == "end" and not torch.equal(position, self.end):
-            raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
-        return Spot(self, position)
-
-    def select(self, rows) -> Run:
-        """Return the run of some of its prompts (a row may repeat: one prompt, many interventions)."""
-        index = rows if isinstance(rows, slice) else chosen_rows("rows", rows, len(self)).to(self.end.device)
-        records = self._per_prompt(lambda x, axis: x[index] if axis == 0 else x[:, index])
-        kept = self.kept and (self.kept[0], self.kept[1][index])
-        return replace(self, prompts=self.prompts.select(rows), kept=kept, **records)
-
-    def judged_by(self, answer: Int[Tensor, " batch"], distractor: Int[Tensor, " batch"]) -> Run:
-        """Return the same run with other answers and distractors, for logit differences between other tokens."""
-        return replace(self, prompts=replace(self.prompts, answer=answer, distractor=distractor))
-
-    def resumable_at(self, layer: int) -> Run:
-        """Turn a run of all positions into an END-only run that `rerun` can resume at any one `layer`.
-
-        One full pass then serves interventions from every layer on. A hook on this layer's `hook_resid_pre` in that
-        pass is already in the kept stream, unlike with `run(keep=)`: do not give it to `rerun` again.
-        Raises `ValueError` for a run without `positions="all"` and a layer that it does not hold.
-        """
-        if self.positions != "all":
-            raise ValueError(f"need a run with positions='all', got {self.positions!r}")
-        layer, end = whole("layer", layer, 0, self.n_layers - 1), self.at()
-        return replace(
-            self, positions="end", kept=(layer, self.resid[layer]), resid=end.resid.unsqueeze(2),
-            q=end.q.unsqueeze(2), z=end.z.unsqueeze(2), pattern=end.pattern.unsqueeze(3),
-        )  # fmt: skip
-
-
-def within(base: Run, positions) -> Int[Tensor, "batch items"]:
-    """Return several positions per prompt, on the run's device; `ValueError` unless all are 0 to the prompt's END."""
-    found = indices("positions", positions, base.tokens.shape[1], {"batch": len(base), "items": None}).to(
-        base.end.device
-    )
-    if outside := int((found > base.end[:, None]).sum()):
-        raise ValueError(f"positions must lie between 0 and each prompt's END: {outside} of {found.numel()} do not")
-    return found
-
-
-class Spot:
-    """One position per prompt of a run: the axes are layers and batch, then what is left of each record."""
-
-    def __init__(self, run: Run, position: Int[Tensor, " batch"]):
-        self.run, self.position = run, position
-
-    def _pick(self, stored: Tensor, axis: int) -> Tensor:
-        if self.run.positions == "end":
-            return stored.select(axis, 0)
-        rows = torch.arange(len(self.position), device=stored.device)
-        return stored.movedim(axis, 2)[:, rows, self.position]
-
-    @cached_property
-    def resid(self) -> Float[Tensor, "layers_1 batch d_model"]:
-        """The residual stream before each layer and after the last."""
-        return self._pick(self.run.resid, 2)
-
-    @cached_property
-    def q(self) -> Float[Tensor, "layers batch heads d_head"]:
-        """Queries before rotation."""
-        return self._pick(self.run.q, 2)
-
-    @cached_property
-    def z(self) -> Float[Tensor, "layers batch heads d_head"]:
-        """Head outputs before W_O."""
-        return self._pick(self.run.z, 2)
-
-    @cached_property
-    def pattern(self) -> Float[Tensor, "layers batch heads seq"]:
-        """Where every head looks from here."""
-        return self._pick(self.run.pattern, 3)
-
-    def looks_at(self, where: str | Int[Tensor, " batch"]) -> Float[Tensor, "layers heads batch"]:
-        """Attention probability of every head from here to another position of each prompt."""
-        key = self.run.prompts.at(where) if isinstance(where, str) else where
-        rows = torch.arange(len(key), device=self.pattern.device)
-        return self.pattern[:, rows, :, key.to(rows.device)].permute(1, 2, 0)
+from .record import Run
 
 
 def run(
@@ -225,6 +84,7 @@ def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
     if not n:
         raise ValueError("there are no prompts to run: was everything filtered out?")
     batches = [slice(i, i + batch_size) for i in range(0, n, whole("batch_size", batch_size))]
+    batches[-1] = slice(batches[-1].start, None)  # open: a hook with values for more prompts then has too many
     # Shown only where it takes long, on stderr, which the book leaves out.
     found = [part(rows) for rows in tqdm(batches, desc="prompts", delay=5, leave=False)]
 
@@ -316,8 +176,8 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     `hooks` see tensors with a position axis of length 1 (END). `start` is the first layer computed again, by
     default the first one hooked; it may be given when the weights were edited, and then every layer before it must be
     untouched. The stored keys and values must still be right: an edit of the weights that acts at earlier
-    positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The result shares
-    `keys` and `values` with `base`: their last column is the base's. Gradients flow to what the hooks put in.
+    positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The keys and values
+    at END are the new ones, so that the result can be rerun or patched. Gradients flow to what the hooks put in.
     Raises `ValueError` for a base of another model, and one that does not hold the layers that are needed.
     """
     _check_base(model, base)
@@ -336,9 +196,12 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     for layer in range(start, stop):
         block, stream = blocks.run(layer, stream, angles, visible, (end, base.keys[layer], base.values[layer]))
         found.append(block)
-    before = {"resid": last.resid[: start + (not found)].unsqueeze(2), "q": last.q[:start].unsqueeze(2),
-              "z": last.z[:start].unsqueeze(2), "pattern": last.pattern[:start].unsqueeze(3)}  # fmt: skip
+    records = {"resid": last.resid[: start + (not found)].unsqueeze(2), "q": last.q[:start].unsqueeze(2),
+               "z": last.z[:start].unsqueeze(2), "pattern": last.pattern[:start].unsqueeze(3),
+               "keys": base.keys[:start], "values": base.values[:start]}  # fmt: skip
     if found:
         new = _records(found, stream)
-        before = {name: _follow(records, new[name]) for name, records in before.items()}
-    return replace(base, positions="end", kept=None, **before)
+        records = {name: _follow(before, new[name]) for name, before in records.items()}
+    for name in ("keys", "values"):  # of layers from `stop` on, for a re-run that goes on there
+        records[name] += getattr(base, name)[stop:]
+    return replace(base, positions="end", kept=None, **records)

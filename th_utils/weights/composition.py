@@ -145,9 +145,9 @@ def rotate(x: Float[Tensor, "*any d_head"], angles: tuple[Tensor, Tensor] | None
         return x
     cos, sin = (angle.to(x.device) for angle in angles)
     n = cos.shape[-1]
-    turned, rest = x[..., :n], x[..., n:]
-    half = torch.cat([-turned[..., n // 2 :], turned[..., : n // 2]], dim=-1)
-    return torch.cat([turned * cos + half * sin, rest], dim=-1)
+    rotated, rest = x[..., :n], x[..., n:]
+    half = torch.cat([-rotated[..., n // 2 :], rotated[..., : n // 2]], dim=-1)
+    return torch.cat([rotated * cos + half * sin, rest], dim=-1)
 
 
 def rotated_queries(weights: HeadWeights, cos: Tensor, sin: Tensor) -> HeadWeights:

@@ -95,6 +95,7 @@ class Scores:
     def loudest(self, writers: Sequence[Head]) -> Component:
         """Find the component of these heads that the readers hear best: the highest mean score over all readers."""
         mean = self.values.nanmean(-1)
+        writers = [check_head(writer, *mean.shape[:2]) for writer in writers]
         parts = [(*writer, k) for writer in writers for k in range(mean.shape[2]) if mean[(*writer, k)].isfinite()]
         if not parts:
             raise ValueError(f"none of {[label(writer) for writer in writers]} is earlier than a reader")
