@@ -65,9 +65,7 @@ class Channel:
         if max(layer for layer, _ in self.heads) >= run.n_layers:
             raise ValueError(f"this run stops before layer {run.n_layers}, the channel has heads of later layers")
         z = run.at(where).z
-        return torch.stack(
-            [z[layer, :, head] @ r for (layer, head), r in zip(self.heads, self.readout, strict=True)], -1
-        )
+        return torch.stack([z[head] @ r for head, r in zip(self.heads, self.readout, strict=True)], -1)
 
     def scale(self, factor: float | Sequence[float] | Tensor, at: Int[Tensor, " batch"] | None = None) -> list[Hook]:
         """Make hooks that multiply the coordinates: c ← factor·c; 0 removes the channel, −1 reverses it.

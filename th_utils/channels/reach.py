@@ -51,7 +51,7 @@ def position_codes(
         return parts.rotate(queries.unsqueeze(2), angles)[:, :, 0]
 
     root = parts.attention_scale(model)
-    query = rotated(base.at().q[layer, :, None, head])
+    query = rotated(base.at().q[layer, head][:, None])
     scores = torch.einsum("bk,bik->bi", query[:, 0], keys) / root
     codes = [torch.einsum("bvk,bik->biv", rotated(part.expand(len(base), -1, -1)), keys) for part in added.split(256)]
     return scores, torch.cat(codes, -1) / (scale[:, None, None] * root)

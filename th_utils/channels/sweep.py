@@ -45,7 +45,7 @@ def traverse(
     seen = []
     for point in points:
         pattern = rerun_last(model, base, channel.set(point), stop=stop).at().pattern
-        seen.append(torch.stack([pattern[layer, :, head].gather(1, positions) for layer, head in heads]))
+        seen.append(torch.stack([pattern[head].gather(1, positions) for head in heads]))
     return torch.stack(seen)
 
 

@@ -48,8 +48,8 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
     scale = parts.norm_scale(model, resid[-1], parts.final_norm(model, resid[-1]))
     direction = direction / scale[:, None]
     # Layer by layer, as stacking all W_O would copy them, and W_O towards the direction first, which is least work.
-    towards = [torch.einsum("hkd,bd->bhk", parts.head_matrix(model, n, "W_O"), direction) for n in range(len(z))]
-    heads = torch.stack([torch.einsum("bhk,bhk->hb", *pair) for pair in zip(z, towards, strict=True)])
+    towards = [torch.einsum("hkd,bd->hbk", parts.head_matrix(model, n, "W_O"), direction) for n in range(len(z))]
+    heads = torch.stack([torch.einsum("hbk,hbk->hb", *pair) for pair in zip(z, towards, strict=True)])
     biases = [parts.output_bias(model, layer) for layer in range(len(z))]
     bias = torch.stack([direction @ b if b is not None else torch.zeros_like(scale) for b in biases])
     layers = torch.einsum("lbd,bd->lb", resid.diff(dim=0), direction)

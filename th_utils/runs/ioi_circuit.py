@@ -93,19 +93,13 @@ def attention_gap(pattern: Float[Tensor, "*n batch seq"], prompts: Prompts) -> F
 
     Raises `ValueError` for rows of other prompts than these in number or length.
     """
-    if pattern.shape[-2:] != prompts.tokens.shape:
-        raise ValueError(
-            f"pattern must end in the prompts' [batch, seq] {[*prompts.tokens.shape]}, got {[*pattern.shape]}"
-        )
-    batch = torch.arange(len(prompts), device=pattern.device)
-    io, s1 = (pattern[..., batch, prompts.at(name).to(pattern.device)] for name in ("IO", "S1"))
-    return io - s1
+    return prompts.pick(pattern, "IO") - prompts.pick(pattern, "S1")
 
 
 def clean_gap(clean: Run, head: Head) -> Float[Tensor, " batch"]:
     """Compute the attention gap of one head in a run, per prompt."""
-    layer, index = check_head(head, clean.n_layers, clean.pattern.shape[2])
-    return attention_gap(clean.at().pattern[layer, :, index], clean.prompts)
+    head = check_head(head, clean.n_layers, clean.pattern.shape[2])
+    return attention_gap(clean.at().pattern[head], clean.prompts)
 
 
 def query_effects(model, clean: Run, new: Run, movers: Sequence[Head]) -> pd.DataFrame:

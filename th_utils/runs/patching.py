@@ -90,7 +90,7 @@ def patch_edges(
         raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {', '.join(late) or 'none'}")
     change = edge.changed_at(_replaced(clean, new)).z - edge.changed_at(clean).z
     writes = {
-        lower: torch.einsum("bhk,hkd->hbd", change[lower], parts.head_matrix(model, lower, "W_O"))
+        lower: torch.einsum("hbk,hkd->hbd", change[lower], parts.head_matrix(model, lower, "W_O"))
         for lower in {lower for lower, _ in senders}
     }
     changes = torch.stack([writes[lower][h] for lower, h in senders])
@@ -122,7 +122,7 @@ def patch_input(model, clean: Run, edge: Edge, changes: Float[Tensor, "n batch d
         raise ValueError(f"the clean run stops before the receiver's layer {layer}")
     changes = numbers("changes", changes, {"n": None, "batch": len(clean), "d_model": size.d_model}, clean.z)
     reader = clean.at(edge.read_at)
-    resid, pattern, z = reader.resid[layer], reader.pattern[layer, :, head], reader.z[layer, :, head]
+    resid, pattern, z = reader.resid[layer], reader.pattern[layer, head], reader.z[layer, head]
     receiver = _Receiver(model, clean, (layer, head), reader.position)
     if edge.via == "q":
         cases = receiver.queries(resid, changes, chunk)
@@ -219,14 +219,15 @@ def path_patch(
 
 def frozen_heads(model, clean: Run, new: Run | Tensor, senders: Sequence[Head], freeze_mlps: bool) -> list[Hook]:
     """Make hooks for `rerun_last`: every head gives its clean output at END, the senders their new one."""
-    clean_z, new_z, resid = clean.at().z, _replaced(clean, new).at().z, clean.at().resid
+    old, new = clean.end_only(), _replaced(clean, new).end_only()
     hooks = []
-    for layer in range(min(senders)[0], len(clean_z)):
-        z = clean_z[layer].clone()
+    for layer in range(min(senders)[0], clean.n_layers):
+        z = old["z"][layer].clone()
         chosen = [head for other, head in senders if other == layer]
-        z[:, chosen] = new_z[layer][:, chosen]
-        hooks.append((f"blocks.{layer}.attn.hook_z", lambda _, hook, z=z: z[:, None]))
+        z[:, :, chosen] = new["z"][layer][:, :, chosen]
+        hooks.append((f"blocks.{layer}.attn.hook_z", lambda _, hook, z=z: z))
         if freeze_mlps:
-            mlp = resid[layer + 1] - resid[layer] - parts.attention_output(model, layer, clean_z[layer])
-            hooks.append((f"blocks.{layer}.hook_mlp_out", lambda _, hook, mlp=mlp: mlp[:, None]))
+            before, after = old["resid"][layer : layer + 2]
+            mlp = after - before - parts.attention_output(model, layer, old["z"][layer])
+            hooks.append((f"blocks.{layer}.hook_mlp_out", lambda _, hook, mlp=mlp: mlp))
     return hooks

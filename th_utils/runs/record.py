@@ -72,15 +72,10 @@ class Run:
         """
         if where is None:
             return Spot(self, self.end)
-        position = self.locate(where)
+        position = self.prompts.at(where)
         if self.positions == "end" and not torch.equal(position, self.end):
             raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
         return Spot(self, position)
-
-    def locate(self, where: str | Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Find one position per prompt by its name, or check indices: negative or too few ones are refused."""
-        found = self.prompts.at(where) if isinstance(where, str) else where
-        return indices("position", found, self.tokens.shape[1], {"batch": len(self)}).to(self.end.device)
 
     def select(self, rows) -> Run:
         """Return the run of some of its prompts (a row may repeat: one prompt, many interventions)."""
@@ -102,11 +97,16 @@ class Run:
         """
         if self.positions != "all":
             raise ValueError(f"need a run with positions='all', got {self.positions!r}")
-        layer, end = whole("layer", layer, 0, self.n_layers - 1), self.at()
-        return replace(
-            self, positions="end", kept=(layer, self.resid[layer]), resid=end.resid.unsqueeze(2),
-            q=end.q.unsqueeze(2), z=end.z.unsqueeze(2), pattern=end.pattern.unsqueeze(3),
-        )  # fmt: skip
+        layer = whole("layer", layer, 0, self.n_layers - 1)
+        return replace(self, positions="end", kept=(layer, self.resid[layer]), **self.end_only())
+
+    def end_only(self) -> dict[str, Tensor]:
+        """Return `resid`, `q`, `z` and `pattern` as a run that keeps END only stores them."""
+        axes = {"resid": 2, "q": 2, "z": 2, "pattern": 3}  # of the query position
+        if self.positions == "end":
+            return {name: getattr(self, name) for name in axes}
+        rows = torch.arange(len(self), device=self.end.device)
+        return {n: getattr(self, n).movedim(axis, 2)[:, rows, self.end].unsqueeze(axis) for n, axis in axes.items()}
 
 
 def within(base: Run, positions) -> Int[Tensor, "batch items"]:
@@ -133,12 +133,13 @@ def require_pair(clean: Run, new: Run) -> None:
 
 
 class Spot:
-    """One position per prompt of a run: the axes are layers and batch, then what is left of each record."""
+    """One position per prompt of a run. Records of heads are indexed `[layer, head]` as in `HeadWeights`."""
 
     def __init__(self, run: Run, position: Int[Tensor, " batch"]):
         self.run, self.position = run, position
 
     def _pick(self, stored: Tensor, axis: int) -> Tensor:
+        """Take this position along an axis of a run's record; layers and batch stay in front."""
         if self.run.positions == "end":
             return stored.select(axis, 0)
         rows = torch.arange(len(self.position), device=stored.device)
@@ -150,22 +151,20 @@ class Spot:
         return self._pick(self.run.resid, 2)
 
     @cached_property
-    def q(self) -> Float[Tensor, "layers batch heads d_head"]:
+    def q(self) -> Float[Tensor, "layers heads batch d_head"]:
         """Queries before rotation."""
-        return self._pick(self.run.q, 2)
+        return self._pick(self.run.q, 2).transpose(1, 2)
 
     @cached_property
-    def z(self) -> Float[Tensor, "layers batch heads d_head"]:
+    def z(self) -> Float[Tensor, "layers heads batch d_head"]:
         """Head outputs before W_O."""
-        return self._pick(self.run.z, 2)
+        return self._pick(self.run.z, 2).transpose(1, 2)
 
     @cached_property
-    def pattern(self) -> Float[Tensor, "layers batch heads seq"]:
+    def pattern(self) -> Float[Tensor, "layers heads batch seq"]:
         """Where every head looks from here."""
-        return self._pick(self.run.pattern, 3)
+        return self._pick(self.run.pattern, 3).transpose(1, 2)
 
     def looks_at(self, where: str | Int[Tensor, " batch"]) -> Float[Tensor, "layers heads batch"]:
         """Attention probability of every head from here to another position of each prompt."""
-        key = self.run.locate(where).to(self.pattern.device)
-        rows = torch.arange(len(key), device=key.device)
-        return self.pattern[:, rows, :, key].permute(1, 2, 0)
+        return self.run.prompts.pick(self.pattern, where)

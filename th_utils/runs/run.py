@@ -188,17 +188,16 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     stop = n_layers if stop is None else whole("stop", stop, start, n_layers)
     if start >= len(base.resid) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
         raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and run(caches=)")
-    last, end = base.at(), base.end
-    stream = last.resid[start].unsqueeze(1)
+    last, end = base.end_only(), base.end
+    stream = last["resid"][start]
     angles = parts.rotary(model, stream, end[:, None])
     visible = (torch.arange(base.tokens.shape[1], device=end.device) <= end[:, None])[:, None, None, None, :]
     found = []
     for layer in range(start, stop):
         block, stream = blocks.run(layer, stream, angles, visible, (end, base.keys[layer], base.values[layer]))
         found.append(block)
-    records = {"resid": last.resid[: start + (not found)].unsqueeze(2), "q": last.q[:start].unsqueeze(2),
-               "z": last.z[:start].unsqueeze(2), "pattern": last.pattern[:start].unsqueeze(3),
-               "keys": base.keys[:start], "values": base.values[:start]}  # fmt: skip
+    records = {name: record[: start + (name == "resid" and not found)] for name, record in last.items()}
+    records |= {"keys": base.keys[:start], "values": base.values[:start]}
     if found:
         new = _records(found, stream)
         records = {name: _follow(before, new[name]) for name, before in records.items()}

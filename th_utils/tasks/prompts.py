@@ -11,7 +11,7 @@ from string import Formatter
 
 import pandas as pd
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -63,11 +63,26 @@ class Prompts:
         """Return the index of the last token of each prompt."""
         return self.positions["END"]
 
-    def at(self, name: str) -> Int[Tensor, " batch"]:
-        """Return the position of this name in every prompt; `ValueError` where these prompts have none."""
-        if name not in self.positions:
-            raise ValueError(f"no position named {name!r}: these prompts have {sorted(self.positions)}")
-        return self.positions[name]
+    def at(self, where: str | Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """Return the position of this name in every prompt, or indices that were checked.
+
+        Raises `ValueError` for a name that these prompts lack, and for negative, too large or too few indices.
+        """
+        if not isinstance(where, str):
+            return indices("position", where, self.tokens.shape[1], {"batch": len(self)}).to(self.tokens.device)
+        if where not in self.positions:
+            raise ValueError(f"no position named {where!r}: these prompts have {sorted(self.positions)}")
+        return self.positions[where]
+
+    def pick(self, values: Shaped[Tensor, "*n batch pos"], where: str | Int[Tensor, " batch"]) -> Tensor:
+        """Pick one position per prompt from `values` [..., batch, pos], tokens or rows of attention: [..., batch].
+
+        Raises `ValueError` for values of other prompts in number or length, and as `at`.
+        """
+        if values.shape[-2:] != self.tokens.shape:
+            raise ValueError(f"values must end in [batch, pos] = {[*self.tokens.shape]}, got {[*values.shape]}")
+        position = self.at(where).to(values.device)
+        return values[..., torch.arange(len(self), device=values.device), position]
 
     def numbered(self, kind: str) -> Int[Tensor, "batch n"]:
         """Stack the positions named "`kind` 0", "`kind` 1", …; `ValueError` where these prompts have none."""

@@ -157,4 +157,6 @@ def rotated_queries(weights: HeadWeights, cos: Tensor, sin: Tensor) -> HeadWeigh
     offset Δ through `W_Q R_Δ W_Kᵀ`; the default everywhere is Δ = 0 (no rotation). V composition does not depend on it.
     The query biases are turned with the matrices.
     """
-    return replace(weights, **{name: rotate(getattr(weights, name), (cos, sin)) for name in ("W_Q", "b_Q")})
+    rotated = replace(weights, **{name: rotate(getattr(weights, name), (cos, sin)) for name in ("W_Q", "b_Q")})
+    rotated.__dict__["_ov"] = weights.__dict__.get("_ov", (None,))  # the OV circuits stay, and so does their SVD
+    return rotated

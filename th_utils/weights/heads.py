@@ -75,18 +75,25 @@ class HeadWeights:
         """All (layer, head) pairs in order."""
         return [(layer, head) for layer in range(self.n_layers) for head in range(self.n_heads)]
 
-    @cached_property
+    @property
     def ov(self) -> Decomposition:
         """SVD of `W_OV = W_V W_O` of every head: what it reads from a source token and what it writes."""
-        return decompose_product(self.W_V, self.W_O)
+        return self._decomposed("_ov", self.W_V, self.W_O)
 
-    @cached_property
+    @property
     def qk(self) -> Decomposition:
         """SVD of `W_QK = W_Q W_Kᵀ` of every head; `read` is the query side, `write` the key side.
 
         Rotary embeddings are left out (offset 0); see `composition.rotated_queries` for other offsets.
         """
-        return decompose_product(self.W_Q, self.W_K.mT)
+        return self._decomposed("_qk", self.W_Q, self.W_K.mT)
+
+    def _decomposed(self, name: str, left: Tensor, right: Tensor) -> Decomposition:
+        """Decompose a product once, and anew only when one of its factors was written to in place."""
+        written = left._version, right._version
+        if self.__dict__.get(name, (None,))[0] != written:
+            self.__dict__[name] = written, decompose_product(left, right)
+        return self.__dict__[name][1]
 
     def check_head(self, head: Head) -> Head:
         """Return the head, or raise a `ValueError` that names the model's range."""
