@@ -187,7 +187,7 @@ def rerun(w):
     passes = written(w, lambda i, c: FACTOR * c if i else c, False)
     found, wanted = stored(w, th.rerun(w.model, w.clean, hooks), passes)
     resumed = th.rerun(w.model, w.clean.resumable_at(2), hooks)
-    return [*found, resumed.at().z.transpose(0, 1)], [*wanted, ends(passes, "z")]
+    return [*found, resumed.at().z.permute(2, 0, 1, 3)], [*wanted, ends(passes, "z")]
 
 
 @of_models

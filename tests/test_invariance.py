@@ -126,8 +126,10 @@ def flipped(weights: th.HeadWeights) -> th.HeadWeights:
     signs, again = torch.ones(weights.d_head), replace(weights)
     signs[::2] = -1
     for name in ("ov", "qk"):
-        parts = getattr(weights, name)
-        vars(again)[name] = replace(parts, read=parts.read * signs[:, None], write=parts.write * signs[:, None])
+        parts = getattr(again, name)
+        written, _ = vars(again)[f"_{name}"]
+        parts = replace(parts, read=parts.read * signs[:, None], write=parts.write * signs[:, None])
+        vars(again)[f"_{name}"] = written, parts
     return again
 
 

@@ -45,7 +45,7 @@ def test_coordinates_are_attention_weighted_readings(model, weights, target, cle
     for i, (layer, head, k) in enumerate(PARTS):
         assert weights.b_V[layer, head].abs().max() < 1e-6
         read = reference.normalise(model, clean.resid[layer]) @ weights.ov.read[layer, head, k]
-        pattern = clean.at().pattern[layer, :, head]
+        pattern = clean.at().pattern[layer, head]
         expected = weights.ov.singular_values[layer, head, k] * (pattern * read).sum(-1)
         torch.testing.assert_close(target.coordinates(clean)[:, i], expected, **CLOSE)
 

@@ -79,8 +79,8 @@ def test_scaling_the_query_scales_the_scores(model, weights, prompts):
     with th.edited(model, th.scale_query(weights, (2, 1), 2.5)):
         after = th.run(model, prompts)
     torch.testing.assert_close(after.q[2, :, :, 1], 2.5 * before.q[2, :, :, 1], **CLOSE)
-    power = before.at().pattern[2, :, 1] ** 2.5
-    torch.testing.assert_close(after.at().pattern[2, :, 1], power / power.sum(-1, keepdim=True), **CLOSE)
+    power = before.at().pattern[2, 1] ** 2.5
+    torch.testing.assert_close(after.at().pattern[2, 1], power / power.sum(-1, keepdim=True), **CLOSE)
 
 
 def test_scale_reading_scales_the_directions_and_nothing_at_right_angles(model, weights):

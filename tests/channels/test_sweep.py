@@ -23,7 +23,7 @@ def test_traverse_is_one_full_run_under_hooks_per_point(model, prompts, clean, t
     for point, got in zip(points, seen, strict=True):
         whole = th.run(model, prompts, hooks=target.set(point, at=prompts.end))
         for (layer, head), rows in zip(heads, got, strict=True):
-            expected = whole.at().pattern[layer, :, head].gather(1, spots)
+            expected = whole.at().pattern[layer, head].gather(1, spots)
             torch.testing.assert_close(rows, expected, rtol=1e-3, atol=1e-4)
     assert torch.equal(th.traverse(model, clean, target, points.numpy(), heads, spots), seen)
 

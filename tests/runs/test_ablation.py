@@ -50,7 +50,7 @@ def test_kept_and_knocked_out_are_complements(model, weights, prompts, noise):
         one, other = th.keep_heads(model, prompts, noise, kept), th.knock_out(model, prompts, noise, rest)
         torch.testing.assert_close(one.resid, other.resid)
         for layer, head in rest:
-            torch.testing.assert_close(one.at().z[layer, :, head], noise[layer, rows, prompts.end, head])
+            torch.testing.assert_close(one.at().z[layer, head], noise[layer, rows, prompts.end, head])
 
 
 def test_a_mask_per_prompt_equals_one_run_per_circuit(model, weights, prompts, noise):

@@ -55,7 +55,7 @@ def test_inside_edited_the_edited_head_gets_what_it_writes_there(model, weights,
         run = th.run(model, prompts)
         direct, expected = th.direct_logit_attribution(model, run), by_hand(model, run)
         torch.testing.assert_close(direct.total, th.logit_difference(model, run), **CLOSE)
-        stale = torch.einsum("bk,kd,bd->b", run.at().z[2, :, 1], weights.W_O[2, 1], ruler(model, run))
+        stale = torch.einsum("bk,kd,bd->b", run.at().z[2, 1], weights.W_O[2, 1], ruler(model, run))
     for name, value in expected.items():
         torch.testing.assert_close(getattr(direct, name), value, **CLOSE)
     torch.testing.assert_close(direct.heads[2, 1], -3.0 * stale, **CLOSE)

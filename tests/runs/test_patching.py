@@ -28,8 +28,8 @@ def test_edges_equal_attention_written_out(model, weights, prompts, clean, new, 
     layer, head = receiver
     found = th.patch_edges(model, clean, new, th.Edge(receiver, via, source="S2"))
     assert found.senders == tuple(h for h in weights.heads if h[0] < layer)
-    assert torch.equal(found.clean_z, clean.at().z[layer, :, head])
-    assert torch.equal(found.clean_pattern, clean.at().pattern[layer, :, head])
+    assert torch.equal(found.clean_z, clean.at().z[layer, head])
+    assert torch.equal(found.clean_pattern, clean.at().pattern[layer, head])
     for i, sender in enumerate(found.senders):
         streams = dict.fromkeys("qkv", clean.resid[layer])
         at = prompts.at("END" if via == "q" else "S2")
@@ -91,7 +91,7 @@ def test_inside_edited_an_edge_carries_what_the_edited_sender_writes(model, weig
             query = stream + sender_change(these, clean, new, SENDER, prompts.end)
             z[name] = reference.at(reference.attention(model, live, layer, query, stream, stream)[1], prompts.end)
     torch.testing.assert_close(found.z[0], z["live"][:, head], **CLOSE)
-    torch.testing.assert_close(found.z[0], run.at().z[layer, :, head], **CLOSE)
+    torch.testing.assert_close(found.z[0], run.at().z[layer, head], **CLOSE)
     assert not torch.allclose(found.z[0], z["of before"][:, head], atol=1e-2), "stale weights must matter here"
 
 
@@ -129,8 +129,8 @@ def test_only_the_receivers_query_is_replaced(model, clean, new):
     layer, head = RECEIVER
     others, before, after = [h for h in range(4) if h != head], clean.at().z, run.at().z
     torch.testing.assert_close(after[:layer], before[:layer], **CLOSE)
-    torch.testing.assert_close(after[layer][:, others], before[layer][:, others], **CLOSE)
-    assert not torch.allclose(after[layer, :, head], before[layer, :, head], atol=1e-3)
+    torch.testing.assert_close(after[layer][others], before[layer][others], **CLOSE)
+    assert not torch.allclose(after[layer, head], before[layer, head], atol=1e-3)
 
 
 def test_all_heads_as_senders_give_the_new_run(model, weights, clean, new):
@@ -150,7 +150,7 @@ def test_direct_effect_on_the_logits_is_the_sum_of_writes_through_the_final_norm
 
 def test_replacement_outputs_may_be_any_tensor(model, weights, clean):
     run = th.path_patch(model, clean, th.ablated(clean, None, "zero"), [SENDER], freeze_mlps=True)
-    written = clean.at().z[0, :, 1] @ weights.W_O[SENDER]
+    written = clean.at().z[0, 1] @ weights.W_O[SENDER]
     torch.testing.assert_close(run.at().resid[-1], clean.at().resid[-1] - written, **CLOSE)
 
 

@@ -98,9 +98,9 @@ def test_a_position_by_name_by_indices_and_by_hand_are_one(prompts, clean):
     for name, where in prompts.positions.items():
         for spot in (clean.at(name), clean.at(where)):
             for i, p in enumerate(where.tolist()):
-                for stored in ("resid", "q", "z"):
-                    assert torch.equal(getattr(spot, stored)[:, i], getattr(clean, stored)[:, i, p])
-                assert torch.equal(spot.pattern[:, i], clean.pattern[:, i, :, p])
+                assert torch.equal(spot.resid[:, i], clean.resid[:, i, p])
+                assert torch.equal(spot.q[:, :, i], clean.q[:, i, p]) and torch.equal(spot.z[:, :, i], clean.z[:, i, p])
+                assert torch.equal(spot.pattern[:, :, i], clean.pattern[:, i, :, p])
     assert torch.equal(clean.at().z, clean.at("END").z)
 
 

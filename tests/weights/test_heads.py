@@ -88,3 +88,13 @@ def test_what_is_no_head_of_the_model_is_refused(refuses):
     for head in [3, (1,), (1, 2, 3), (1.5, 2), None]:
         with refuses("must be a pair .layer, head. of integers, got"):
             check_head(head, 4, 4)
+
+
+def test_decompositions_are_kept_while_their_factors_stay():
+    """Writing to a weight in place must not leave an old decomposition behind; turning queries keeps the OV's."""
+    weights = reference.random_weights()
+    before = weights.ov
+    assert weights.ov is before and th.rotated_queries(weights, torch.ones(4), torch.zeros(4)).ov is before
+    weights.W_O[1, 2] *= 2
+    torch.testing.assert_close(weights.ov.singular_values[1, 2], 2 * before.singular_values[1, 2])
+    torch.testing.assert_close(weights.ov.singular_values[0], before.singular_values[0])

@@ -158,5 +158,5 @@ def rotated_queries(weights: HeadWeights, cos: Tensor, sin: Tensor) -> HeadWeigh
     The query biases are turned with the matrices.
     """
     rotated = replace(weights, **{name: rotate(getattr(weights, name), (cos, sin)) for name in ("W_Q", "b_Q")})
-    rotated.__dict__["_ov"] = weights.__dict__.get("_ov", (None,))  # the OV circuits stay, and so does their SVD
+    rotated.__dict__["_ov"] = weights.__dict__.get("_ov", (None, None))  # the OV circuits stay, and so does their SVD
     return rotated

@@ -90,10 +90,11 @@ class HeadWeights:
 
     def _decomposed(self, name: str, left: Tensor, right: Tensor) -> Decomposition:
         """Decompose a product once, and anew only when one of its factors was written to in place."""
-        written = left._version, right._version
-        if self.__dict__.get(name, (None,))[0] != written:
-            self.__dict__[name] = written, decompose_product(left, right)
-        return self.__dict__[name][1]
+        written, (before, found) = (left._version, right._version), self.__dict__.get(name, (None, None))
+        if before != written:
+            found = decompose_product(left, right)
+            self.__dict__[name] = written, found
+        return found
 
     def check_head(self, head: Head) -> Head:
         """Return the head, or raise a `ValueError` that names the model's range."""
