@@ -48,7 +48,6 @@ ROWS = {
     "a fraction of a layer": (lambda w: w.run.resumable_at(1.5), "layer must be a whole number, 0-3, got 1.5"),
     "a late start": (lambda w: th.rerun_last(w.m, w.run, w.hook, start=2), "start must be a whole number, 0-1, got 2"),
     "an unknown mode": (lambda w: th.head_scores(w.W, "QK"), "mode must be 'Q', 'K' or 'V'.* got 'QK'"),
-    "an unknown side": (lambda w: th.component_to_component(w.W.ov, (0, 0, 0), w.W.qk, "key"), "'read' or 'write'"),
     "an unknown input": (lambda w: th.Edge((1, 0), "o"), "via must be 'q', 'k' or 'v'.* got 'o'"),
     "a value without its place": (lambda w: th.Edge((1, 0), "v"), "via='v' needs source="),
     "an unknown ablation": (lambda w: th.ablated(w.run, w.new, "noise"), "'noise': expected 'zero', 'mean' or"),

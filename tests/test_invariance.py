@@ -47,7 +47,7 @@ BASIS_FREE = {
     "what a reader sees": lambda w: [M @ M.mT for M in (reader_factors(w, mode) for mode in "QKV")],
     "scores of heads": lambda w: [th.head_scores(w, mode).values for mode in "QKV"],
     "scores of components": lambda w: [th.component_scores(w, mode).values for mode in "QKV"],
-    "cosines of components": lambda w: [th.component_to_component(w.ov, (0, 1, 2), w.qk)],
+    "cosines of components": lambda w: [(w.qk.read @ w.ov.write[0, 1, 2]).abs()],
     "the band of random directions": lambda w: [torch.tensor(th.random_band(w, mode, (2, 1))) for mode in "QKV"],
     "the rotated null": lambda w: [th.rotated_null(w, "K", (0, 1), (2, 3), n=20)],
     "directions of a channel": lambda w: [channel(w).directions, channel(w).gram()],
@@ -135,7 +135,6 @@ def flipped(weights: th.HeadWeights) -> th.HeadWeights:
 
 SIGN_FREE = {
     "scores": lambda w: [th.component_scores(w, mode).values for mode in "QKV"],
-    "cosines": lambda w: [th.component_to_component(w.ov, p, w.qk, side) for p in PARTS for side in ("read", "write")],
     "the piece of the circuit": lambda w: [w.ov.read[p][:, None] * w.ov.write[p] for p in PARTS],
     "weight edits": lambda w: [e.left @ e.right for e in th.scale_component(w, channel(w), 0.3)],
 }

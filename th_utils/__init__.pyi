@@ -68,7 +68,6 @@ from .tasks.prompts import Prompts as Prompts
 from .tasks.prompts import token_strings as token_strings
 from .views import live as live
 from .weights.composition import component_scores as component_scores
-from .weights.composition import component_to_component as component_to_component
 from .weights.composition import head_scores as head_scores
 from .weights.composition import random_band as random_band
 from .weights.composition import rotated_null as rotated_null

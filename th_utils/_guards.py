@@ -5,8 +5,6 @@ a count is due, NaN, and tensors of another shape are refused rather than made t
 that look right. What torch or numpy refuse loudly is left to them.
 """
 
-from __future__ import annotations
-
 import math
 from operator import index
 

@@ -5,8 +5,6 @@ others: what is true of SmolLM2 need not be true of GPT-2. An identity (sums, in
 always enforced.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Estimates with their intervals: thin names over scipy and scikit-learn, so that every claim can carry one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -19,7 +17,7 @@ class Estimate(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, number) -> Estimate:
+    def of(cls, number) -> "Estimate":
         """Return an estimate as it is, and a plain number as an estimate without width."""
         return number if isinstance(number, Estimate) else cls(float(number), float(number), float(number))
 

@@ -8,8 +8,6 @@ The hooks act on `attn.hook_z`, so one list works in `model.run_with_hooks` (who
 `rerun_last` (last token). The same interventions as changed weights are in `edits`.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass

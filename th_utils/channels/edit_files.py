@@ -1,7 +1,5 @@
 """Weight edits as files: a small safetensors file that holds the factors, and for which model they were made."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

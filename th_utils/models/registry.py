@@ -1,7 +1,5 @@
 """The known models, one frozen card each, and the card of a model directory."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ A head that is not kept gives a *replacement* output (usually its mean over prom
 2022) at every position; later layers, the MLPs and the kept heads react freely.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Literal
@@ -69,11 +67,9 @@ def head_mask(heads: Sequence[Head], n_layers: int, n_heads: int) -> Bool[Tensor
 
 
 def keep_heads(
-    model,
-    prompts: Prompts,
-    replacement: Float[Tensor, "layers batch pos heads d_head"],
+    model, prompts: Prompts, replacement: Float[Tensor, "layers batch pos heads d_head"],
     heads: Sequence[Head] | Bool[Tensor, "*batch layers heads"],
-) -> Run:
+) -> Run:  # fmt: skip
     """Run the prompts (END kept) with every head outside `heads` replaced, at all positions: sufficiency.
 
     `heads` is a list of heads or a mask, [layers, heads] for all prompts or [batch, layers, heads] with a circuit

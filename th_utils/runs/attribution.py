@@ -1,7 +1,5 @@
 """Who writes the answer: the logit difference as a sum of direct contributions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

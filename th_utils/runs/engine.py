@@ -6,8 +6,6 @@ is. A hook written for TransformerLens works here: `hook.name` and `hook.layer()
 hook that treats prompts differently asks `rows_of(hook)` which of them it sees; under TransformerLens that is all.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ whose edges into the movers' queries matter (S-inhibition), then the heads whose
 Everything here speaks of prompts with the positions IO, S1, S1+1, S2 and END.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,9 +48,8 @@ def head_table(model, clean: Run) -> pd.DataFrame:
     for query, key in (("END", "IO"), ("END", "S1"), ("END", "S2"), ("S2", "S1"), ("S2", "S1+1")):
         columns[f"{query}→{key}"] = clean.at(query).looks_at(key)
     columns["previous token"] = previous_token_attention(clean)
-    return pd.DataFrame(
-        {name: values.mean(-1).flatten().cpu().numpy() for name, values in columns.items()}, _index(model)
-    )
+    means = {name: values.mean(-1).flatten().cpu().numpy() for name, values in columns.items()}
+    return pd.DataFrame(means, _index(model))
 
 
 def _index(model) -> pd.MultiIndex:
@@ -160,13 +157,9 @@ class Circuit:
 
 
 def find_circuit(
-    model,
-    clean: Run | None = None,
-    new: Run | None = None,
-    thresholds: Thresholds = Thresholds(),
-    n: int = 96,
+    model, clean: Run | None = None, new: Run | None = None, thresholds: Thresholds = Thresholds(), n: int = 96,
     seed: int = 0,
-) -> Circuit:
+) -> Circuit:  # fmt: skip
     """Find name movers, S-inhibition heads and the others on IOI prompts, by `thresholds`.
 
     `clean` and `new` are runs with `positions="all"` of IOI prompts and of the same prompts under the ABC corruption.

@@ -1,8 +1,5 @@
 """What the model says at the end of each prompt, and how well it predicts ordinary text."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -13,7 +10,6 @@ from torch.nn.functional import cross_entropy
 from .._guards import indices, same_model
 from ..models import parts
 from ..tasks.prompts import Prompts
-from .engine import Hook, Site
 from .record import Run
 from .run import run
 
@@ -62,20 +58,16 @@ def answer_loss(model, result: Run) -> Float[Tensor, " batch"]:
 
 
 @torch.no_grad()
-def text_loss(model, text: Prompts, hooks: Sequence[Hook] = ()) -> Float[Tensor, " batch"]:
+def text_loss(model, text: Prompts) -> Float[Tensor, " batch"]:
     """Compute the mean next-token cross-entropy of every text, in nats per token of this model's tokenizer.
 
     `−1/(T−1) Σ_t log p(token t+1 | tokens 1 … t)` over all T tokens of a text, what training minimises. Works inside
-    `with th.edited(...)` and under `hooks`, which act at every position. The cost is one pass over each text, one at a
-    time. `text` comes from `tasks.english.passages`; any `Prompts` will do. Tokenizers differ, and so do losses per
-    token of two models. Raises `ValueError` for no texts and texts of fewer than two tokens.
+    `with th.edited(...)`. The cost is one pass over each text, one at a time. `text` comes from
+    `tasks.english.passages`; any `Prompts` will do. Tokenizers differ, and so do losses per token of two models.
+    Raises `ValueError` for no texts and texts of fewer than two tokens.
     """
-    losses = []
-    for i, end in enumerate(text.end.tolist()):
-        one = text.select([i])
-        one = replace(one, tokens=one.tokens[:, : end + 1])
-        losses.append(run_loss(model, run(model, one, "all", [_for_prompt(i, hook) for hook in hooks])))
-    return torch.cat(losses)
+    each = (replace(text.select([i]), tokens=text.tokens[[i], : end + 1]) for i, end in enumerate(text.end.tolist()))
+    return torch.cat([run_loss(model, run(model, one, "all")) for one in each])
 
 
 @torch.no_grad()
@@ -116,9 +108,3 @@ def log_probabilities(model, result: Run) -> Float[Tensor, "tokens vocab"]:
     require_complete(model, result)
     valid = torch.arange(result.tokens.shape[1], device=result.end.device) <= result.end[:, None]
     return parts.unembed(model, parts.final_norm(model, result.resid[-1][valid])).log_softmax(-1)
-
-
-def _for_prompt(i: int, hook: Hook) -> Hook:
-    """The hook as it acts on prompt `i` alone."""
-    name, function = hook
-    return name, lambda value, _: function(value, Site(name, slice(i, i + 1)))

@@ -10,9 +10,7 @@ frozen to their clean outputs, MLPs between sender and receiver are computed aga
 agree; the difference between the two is what the MLPs in between pass on.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -121,65 +119,37 @@ def patch_input(model, clean: Run, edge: Edge, changes: Float[Tensor, "n batch d
     if layer >= clean.n_layers:
         raise ValueError(f"the clean run stops before the receiver's layer {layer}")
     changes = numbers("changes", changes, {"n": None, "batch": len(clean), "d_model": size.d_model}, clean.z)
-    reader = clean.at(edge.read_at)
-    resid, pattern, z = reader.resid[layer], reader.pattern[layer, head], reader.z[layer, head]
-    receiver = _Receiver(model, clean, (layer, head), reader.position)
-    if edge.via == "q":
-        cases = receiver.queries(resid, changes, chunk)
-    else:
-        source = clean.at(edge.source)
-        cases = receiver.sources(edge.via, resid, source.resid[layer], source.position, pattern, changes, chunk)
-    patterns, outputs = (torch.cat(case) for case in zip(*cases, strict=True))
-    return Effects((), patterns, outputs, pattern, z)
+    reader, changed, kv_head = clean.at(edge.read_at), edge.changed_at(clean), head // size.groups
+    query = _project(model, layer, "q", head, reader.resid[layer], reader.position)
+    keys, values = (x[layer][:, :, kv_head] for x in (clean.keys, clean.values))
+    hidden = torch.arange(keys.shape[1], device=keys.device) > reader.position[:, None]
+    batch, at, found = torch.arange(len(clean), device=keys.device), changed.position, []
+    for part in changes.split(chunk):
+        new = _project(model, layer, edge.via, head if edge.via == "q" else kv_head, changed.resid[layer] + part, at)
+        scores = torch.einsum("...bk,btk->...bt", new if edge.via == "q" else query, keys)
+        if edge.via == "k":  # one key is another
+            scores = scores.repeat(len(part), 1, 1)
+            scores[:, batch, at] = torch.einsum("bk,nbk->nb", query, new)
+        pattern = (scores / parts.attention_scale(model)).masked_fill(hidden, -torch.inf).softmax(-1)
+        z = torch.einsum("...bt,btk->...bk", pattern, values)
+        if edge.via == "v":  # one value is another
+            z = z + pattern[batch, at][:, None] * (new - values[batch, at])
+        found.append((pattern.expand(len(part), -1, -1), z))
+    patterns, outputs = (torch.cat(case) for case in zip(*found, strict=True))
+    return Effects((), patterns, outputs, reader.pattern[layer, head], reader.z[layer, head])
 
 
-class _Receiver:
-    """One head at one query position per prompt, with the clean keys and values of its prompt."""
-
-    def __init__(self, model, clean: Run, head: Head, read_at: Tensor):
-        self.model, (self.layer, self.head), self.read_at = model, head, read_at
-        self.kv_head = self.head // parts.shape(model).groups
-        self.keys, self.values = (x[self.layer][:, :, self.kv_head] for x in (clean.keys, clean.values))
-        self.hidden = torch.arange(self.keys.shape[1], device=self.keys.device) > read_at[:, None]
-        self.scale, self.batch = parts.attention_scale(model), torch.arange(len(clean), device=self.keys.device)
-
-    def project(self, name: str, stream: Tensor, position: Tensor) -> Float[Tensor, "n batch d_head"]:
-        """Compute the head's query, key or value from streams [n, batch, d_model] at one position per prompt."""
-        head, stream = self.head if name == "q" else self.kv_head, stream.transpose(0, 1)
-        matrix = parts.head_matrix(self.model, self.layer, f"W_{name.upper()}")[head]
-        bias = parts.head_bias(self.model, self.layer, f"b_{name.upper()}")
-        x = parts.attention_input(self.model, self.layer, stream) @ matrix
-        x = (x if bias is None else x + bias[head]).unsqueeze(2)
-        angles = None if name == "v" else parts.rotary(self.model, stream, position[:, None])
-        return parts.rotate(x, angles)[:, :, 0].transpose(0, 1)
-
-    def attend(self, scores: Float[Tensor, "n batch seq"]) -> Tensor:
-        return scores.masked_fill(self.hidden, -torch.inf).softmax(-1)
-
-    def queries(self, resid: Tensor, changes: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Attention and output for changed queries."""
-        for part in changes.split(chunk):
-            query = self.project("q", resid + part, self.read_at)
-            pattern = self.attend(torch.einsum("nbk,btk->nbt", query, self.keys) / self.scale)
-            yield pattern, torch.einsum("nbt,btk->nbk", pattern, self.values)
-
-    def sources(
-        self, via: str, resid: Tensor, stream: Tensor, source: Tensor, pattern: Tensor, changes: Tensor, chunk: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Attention and output when the key or value at `source` changes, for each change."""
-        query = self.project("q", resid[None], self.read_at)[0]
-        scores = torch.einsum("bk,btk->bt", query, self.keys) / self.scale
-        z = torch.einsum("bt,btk->bk", pattern, self.values)
-        for part in changes.split(chunk):
-            new = self.project(via, stream + part, source)
-            if via == "v":
-                moved = new - self.values[self.batch, source]
-                yield pattern.expand(len(part), -1, -1), z + pattern[self.batch, source][:, None] * moved
-                continue
-            changed = scores.repeat(len(part), 1, 1)
-            changed[:, self.batch, source] = torch.einsum("bk,nbk->nb", query, new) / self.scale
-            attention = self.attend(changed)
-            yield attention, torch.einsum("nbt,btk->nbk", attention, self.values)
+def _project(
+    model, layer: int, name: str, head: int, stream: Float[Tensor, "*n batch d_model"], position: Tensor
+) -> Float[Tensor, "*n batch d_head"]:
+    """Compute one head's query, key or value, as attention uses it, from streams at one position per prompt."""
+    matrix = parts.head_matrix(model, layer, f"W_{name.upper()}")[head]
+    bias = parts.head_bias(model, layer, f"b_{name.upper()}")
+    x = parts.attention_input(model, layer, stream) @ matrix
+    x = x if bias is None else x + bias[head]
+    if name == "v" or (angles := parts.rotary(model, stream, position[:, None])) is None:
+        return x
+    return parts.rotate(x, tuple(angle[:, 0, 0] for angle in angles))  # [batch, rotary_dim]: the same for all n
 
 
 @torch.no_grad()

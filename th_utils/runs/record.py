@@ -1,7 +1,5 @@
 """What a pass over prompts leaves behind, and looking at one position per prompt of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -65,7 +63,7 @@ class Run:
             for name, (value, axis) in found.items()
         }
 
-    def at(self, where: str | Int[Tensor, " batch"] | None = None) -> Spot:
+    def at(self, where: str | Int[Tensor, " batch"] | None = None) -> "Spot":
         """Look at one position per prompt: a name among the prompts' positions, or indices; END by default.
 
         Raises `ValueError` for positions outside the prompts, and for others than END in a run that keeps END only.
@@ -77,18 +75,18 @@ class Run:
             raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
         return Spot(self, position)
 
-    def select(self, rows) -> Run:
+    def select(self, rows) -> "Run":
         """Return the run of some of its prompts (a row may repeat: one prompt, many interventions)."""
         index = rows if isinstance(rows, slice) else chosen_rows("rows", rows, len(self)).to(self.end.device)
         records = self._per_prompt(lambda x, axis: x[index] if axis == 0 else x[:, index])
         kept = self.kept and (self.kept[0], self.kept[1][index])
         return replace(self, prompts=self.prompts.select(rows), kept=kept, **records)
 
-    def judged_by(self, answer: Int[Tensor, " batch"], distractor: Int[Tensor, " batch"]) -> Run:
+    def judged_by(self, answer: Int[Tensor, " batch"], distractor: Int[Tensor, " batch"]) -> "Run":
         """Return the same run with other answers and distractors, for logit differences between other tokens."""
         return replace(self, prompts=replace(self.prompts, answer=answer, distractor=distractor))
 
-    def resumable_at(self, layer: int) -> Run:
+    def resumable_at(self, layer: int) -> "Run":
         """Turn a run of all positions into an END-only run that `rerun` can resume at any one `layer`.
 
         One full pass then serves interventions from every layer on. A hook on this layer's `hook_resid_pre` in that

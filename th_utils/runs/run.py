@@ -7,8 +7,6 @@ result equals a full run up to float error and costs one token instead of all.
 Interventions are TransformerLens hooks (see `engine`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -24,14 +22,9 @@ from .record import Run
 
 
 def run(
-    model,
-    prompts: Prompts,
-    positions: str = "end",
-    hooks: Sequence[Hook] = (),
-    batch_size: int = 16,
-    keep: int | None = None,
-    caches: int = 0,
-) -> Run:
+    model, prompts: Prompts, positions: str = "end", hooks: Sequence[Hook] = (), batch_size: int = 16,
+    keep: int | None = None, caches: int = 0,
+) -> Run:  # fmt: skip
     """Run whole prompts once, keeping what later computations need (see `Run`).
 
     `positions="end"` stores the last position of each prompt, "all" every position (about
@@ -98,14 +91,9 @@ def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
 
 
 def _whole(
-    blocks: Blocks,
-    stream: Tensor,
-    end: Tensor,
-    positions: str,
-    start: int = 0,
-    caches: int = 0,
+    blocks: Blocks, stream: Tensor, end: Tensor, positions: str, start: int = 0, caches: int = 0,
     keep: int | None = None,
-) -> dict:
+) -> dict:  # fmt: skip
     """Run one batch at all positions from layer `start` on and return its records."""
     batch, seq = stream.shape[:2]
     where = torch.arange(seq, device=stream.device).expand(batch, seq)
@@ -121,10 +109,10 @@ def _whole(
         if layer == keep:
             kept = {"kept": stream}
         block, stream = blocks.run(layer, stream, angles, causal)
-        gone = {"keys": block.keys[:, :0].clone(), "values": block.values[:, :0].clone()} if layer < caches else {}
-        found.append(
-            replace(block, **{name: stored(getattr(block, name), axis) for name, axis in AXES.items()}, **gone)
-        )
+        kept_back = {name: stored(getattr(block, name), axis) for name, axis in AXES.items()}
+        if layer < caches:
+            kept_back |= {"keys": block.keys[:, :0].clone(), "values": block.values[:, :0].clone()}
+        found.append(replace(block, **kept_back))
     return _records(found, stored(stream, 1)) | kept
 
 

@@ -9,8 +9,6 @@ Things count from 0 in the order of the test block's list. Named positions: "col
 (the asked object's second mention) and END.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import NamedTuple
 

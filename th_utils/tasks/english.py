@@ -9,8 +9,6 @@ were written for this book, after the models were trained.
 other. Five passages are few: give a mean with an interval over them, not over their tokens, which depend on each other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

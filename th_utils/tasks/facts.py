@@ -6,8 +6,6 @@ that share it ("San Salvador", "San Jose") cannot be told apart. Named positions
 subject), RELATION (the last token of the word that names the relation) and END.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 

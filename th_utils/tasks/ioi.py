@@ -4,8 +4,6 @@ The indirect object IO is the name said once, the subject S the one said twice. 
 first, in "BABA" the subject. Named positions: IO, S1 (first mention of S), S1+1, S2 (second mention) and END.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -8,8 +8,6 @@ Items count from 0 in the order of the list. Named positions: "item 0", ... (fir
 mentions, in the order they are ticked off) and END.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The record every task returns, and the tokenisation all tasks share."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -89,7 +87,7 @@ class Prompts:
         n = sum(name.startswith(f"{kind} ") for name in self.positions)
         return torch.stack([self.at(f"{kind} {i}") for i in range(n or 1)], 1)
 
-    def select(self, rows) -> Prompts:
+    def select(self, rows) -> "Prompts":
         """Return the prompts at these indices, of this slice, or where a mask is true (a column comparison works).
 
         Raises `ValueError` for a mask that does not have one entry per prompt.
@@ -100,7 +98,7 @@ class Prompts:
         text = tuple(self.text[i] for i in index)
         return Prompts(self.tokens[index], self.answer[index], self.distractor[index], positions, text, table)
 
-    def to(self, device) -> Prompts:
+    def to(self, device) -> "Prompts":
         """Return the same prompts on another device."""
         return replace(self, tokens=self.tokens.to(device))
 

@@ -1,7 +1,5 @@
 """A figure of the book: a `View`, which is a picture with the text that says what it shows."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io
@@ -44,7 +42,7 @@ class View:
             image.save(buffer, format="png", optimize=True)
         self.png = buffer.getvalue()
 
-    def enlivened(self, kind: str, data: dict, library: str = "") -> View:
+    def enlivened(self, kind: str, data: dict, library: str = "") -> "View":
         """Return the same picture with the script that replaces it in a browser (see `alive`)."""
         view = copy(self)
         view._around = alive(kind, data, library)

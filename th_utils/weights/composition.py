@@ -8,8 +8,6 @@ vector the component writes (Merullo et al. 2024). Scores lie in [0, 1]; a rando
 Rotary embeddings are left out (offset 0); `rotated_queries` gives the weights at another offset.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import NormalDist
@@ -19,9 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .heads import Component, Head, HeadWeights, check_component
+from .heads import Head, HeadWeights
 from .scores import Scores
-from .svd import Decomposition
 
 Mode = Literal["Q", "K", "V"]
 
@@ -94,20 +91,6 @@ def _norms(vectors: Tensor, factors: Tensor) -> Tensor:
     product = vectors @ factors.permute(1, 0, 2).reshape(d_model, heads * d_head)
     scale = factors.square().sum((-1, -2)).sqrt().clamp_min(torch.finfo(factors.dtype).tiny)
     return torch.linalg.vector_norm(product.view(-1, heads, d_head), dim=-1) / scale
-
-
-def component_to_component(
-    writer: Decomposition, component: Component, reader: Decomposition, side: Literal["read", "write"] = "read"
-) -> Float[Tensor, "layers heads components"]:
-    """Compute the absolute cosine between what one component writes and every component of every reader.
-
-    `side="read"` compares with the reader's left vectors (V composition, or the query side of a QK circuit),
-    `side="write"` with its right vectors (the key side). Raises `ValueError` for another side or component.
-    """
-    if side not in ("read", "write"):
-        raise ValueError(f"side must be 'read' or 'write' (of the reader's components), got {side!r}")
-    component = check_component(component, *writer.write.shape[:3])
-    return (getattr(reader, side) @ writer.write[component]).abs()
 
 
 def random_band(weights: HeadWeights, mode: Mode, reader: Head, level: float = 0.999) -> tuple[float, float]:

@@ -1,7 +1,5 @@
 """The weights of all attention heads as plain tensors: the only input of the weight-space chapters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import index
@@ -100,7 +98,7 @@ class HeadWeights:
         """Return the head, or raise a `ValueError` that names the model's range."""
         return check_head(head, self.n_layers, self.n_heads)
 
-    def to(self, *args, **kwargs) -> HeadWeights:
+    def to(self, *args, **kwargs) -> "HeadWeights":
         """Return the same weights in another dtype or on another device."""
         tensors = {f.name: getattr(self, f.name).to(*args, **kwargs) for f in fields(self) if f.name != "fingerprint"}
         return HeadWeights(**tensors, fingerprint=self.fingerprint)

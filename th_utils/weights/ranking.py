@@ -1,7 +1,5 @@
 """How well do scores made from weights predict measurements? Ranking measures with intervals and a control."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

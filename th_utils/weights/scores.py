@@ -1,7 +1,5 @@
 """Scores of many writers into some readers, kept together with the readers: look up, rank, compare."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -54,11 +52,11 @@ class Scores:
             raise ValueError(f"no scores into {label(reader)}: the readers are {', '.join(map(label, self.readers))}")
         return self.values[..., self.readers.index(tuple(reader))]
 
-    def best(self) -> Scores:
+    def best(self) -> "Scores":
         """Reduce components to the highest score of each head."""
         return replace(self, values=self.values.amax(2))
 
-    def times(self, factor: Tensor) -> Scores:
+    def times(self, factor: Tensor) -> "Scores":
         """Multiply all scores by a factor per writer, which broadcasts against `values`."""
         return replace(self, values=self.values * factor)
 

@@ -1,7 +1,5 @@
 """Singular value decompositions of every head's circuits, exactly and without a d_model × d_model matrix."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
