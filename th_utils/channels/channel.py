@@ -29,9 +29,8 @@ TURNED = 1e-2  # how far noise may turn a component before we say so
 class Channel:
     """The write directions of some components, `directions[i]` written by head `heads[i]`.
 
-    `directions`: [components, d_model] unit vectors; `readout`, `steer`: [components, d_head] with
-    `c = z·readout` and `z + Δc·steer` adding exactly `Δc·direction` to what the head writes. `fingerprint`: of the
-    model.
+    `directions`: [components, d_model] unit vectors; `readout`, `steer`: [components, d_head] with `c = z·readout` and
+    `z + Δc·steer` adding exactly `Δc·direction` to what the head writes. `fingerprint`: of the model.
     """
 
     heads: tuple[Head, ...]
