@@ -29,7 +29,3 @@ def test_cases_are_counted_by_how_they_ended(tmp_path):
     found = tried.results([tmp_path / "unit.xml"])
     assert found["test_a", "test_one"] == {"passed": 1, "failed": 1}
     assert found["test_a", "test_two"] == {"skipped": 1} and found["test_b", "test_one"] == {"passed": 1}
-
-
-def test_without_a_report_there_are_no_results(tmp_path):
-    assert not tried.results([tmp_path / "unit.xml"])
