@@ -245,7 +245,7 @@ def book() -> None:
 
 def quick() -> None:
     with stage("quick unit tests"):
-        pytest("quick", model_name(), *UNITS, "-m", "not slow", TH_BROWSER="no")
+        pytest("quick", model_name(), *UNITS, "-m", "not slow", TH_BROWSER="no", CI="")
     with stage(f"notebooks on {STUB_MODEL}"):
         execute(tiny_model(STUB_MODEL))
 

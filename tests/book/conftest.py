@@ -4,7 +4,7 @@ import os
 
 import pytest
 from bs4 import BeautifulSoup
-from chromium import headless, served
+from pages import headless, served
 from rendered import HTML, toc_pages
 
 

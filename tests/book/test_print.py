@@ -3,7 +3,7 @@
 import re
 from unicodedata import normalize
 
-import chromium  # noqa: F401  (puts tools/ on the path)
+import pages  # noqa: F401  (puts tools/ on the path)
 import printing
 import pytest
 from pypdf import PdfReader
