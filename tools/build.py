@@ -185,6 +185,8 @@ def execute(model: str) -> None:
     paths = [folder / name for name in pending]
     try:
         pytest(f"notebooks-{label(model)}", model, *options, "--durations=0", "--durations-min=1", *paths)
+    except Failed:
+        raise Failed(f"a notebook failed on {label(model)}") from None
     finally:
         for path in paths:
             keep(cache, path)
