@@ -61,7 +61,7 @@ class Hand:
     def slide(self, slider, share):
         """To about this share of the slider; where it then stands is to be read from it."""
         if self.way == "keyboard":
-            self.keys(slider, *(("Home", "ArrowRight") if share < 0.5 else ("End", "ArrowLeft")))
+            self.keys(slider, "Home" if share < 0.5 else "End")
             return
         slider.scroll_into_view_if_needed()
         box = slider.bounding_box()

@@ -24,9 +24,10 @@ START = """
 import os, matplotlib, sklearn, torch
 import th_utils as th
 th.load_model()  # libraries set variables when they are first used
+_folder = os.getcwd()
 
 def _state():
-    return {"style": dict(matplotlib.rcParams), "folder": os.getcwd(), "files": os.listdir(),
+    return {"style": dict(matplotlib.rcParams), "folder": os.getcwd(), "files": os.listdir(_folder),
             "variables": dict(os.environ), "threads": torch.get_num_threads(), "numbers": torch.get_default_dtype()}
 
 _before = _state()
