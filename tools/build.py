@@ -26,6 +26,7 @@ BUILD = ROOT / "_build"
 CACHES = BUILD / "caches"
 REPORTS = BUILD / "reports"
 TINY = BUILD / "tiny"
+STYLED = BUILD / ".ipython-styled"  # the IPYTHONDIR of chapters alone
 RUNS = ROOT / ".nbmake"  # not below _build, a name that nbmake passes over
 DEFAULT_MODEL = "smollm2-135m"
 TINY_MODELS = ("tiny-gpt2", "tiny-neox", "tiny-llama")
@@ -160,7 +161,7 @@ def keep(cache, path: Path) -> None:
 
 def prepare_folder(model: str) -> Path:
     """An empty folder to run in; its kernels refuse figures that break the house style, as a reader's do not."""
-    start_up = BUILD / ".ipython" / "profile_default" / "startup" / "house_style.py"
+    start_up = STYLED / "profile_default" / "startup" / "house_style.py"
     start_up.parent.mkdir(parents=True, exist_ok=True)
     start_up.unlink(missing_ok=True)
     start_up.symlink_to(ROOT / "tools" / "check_figures.py")
@@ -183,9 +184,10 @@ def execute(model: str) -> None:
     for name in pending:
         nbformat.write(chapters[name], folder / name)
     options = ["--nbmake", "--overwrite", f"--nbmake-timeout={CELL_TIMEOUT}", f"--rootdir={folder}", "-o", "addopts="]
+    options += ["--durations=0", "--durations-min=1"]
     paths = [folder / name for name in pending]
     try:
-        pytest(f"notebooks-{label(model)}", model, *options, "--durations=0", "--durations-min=1", *paths)
+        pytest(f"notebooks-{label(model)}", model, *options, *paths, IPYTHONDIR=str(STYLED))
     except Failed:
         raise Failed(f"a notebook failed on {label(model)}") from None
     finally:

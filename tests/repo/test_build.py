@@ -31,7 +31,7 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     for name, path in {"ROOT": ".", "BUILD": "_build", "CACHES": "_build/caches", "REPORTS": "_build/reports",
-                       "TINY": "_build/tiny", "RUNS": ".nbmake"}.items():  # fmt: skip
+                       "STYLED": "_build/styled", "TINY": "_build/tiny", "RUNS": ".nbmake"}.items():  # fmt: skip
         monkeypatch.setattr(build, name, tmp_path / path)
     monkeypatch.setattr(build, "fetch", lambda model: None)
     return tmp_path
