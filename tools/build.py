@@ -269,7 +269,7 @@ def test() -> None:
             execute(tiny_model(name) if name in TINY_MODELS else name)
     if len(FAILURES) == before:
         with stage("notebooks in any order"):
-            pytest("any_order", model, "tests/notebooks")
+            pytest("any_order", model, "tests/notebooks", "--dist=loadfile")  # one kernel, one worker
         with stage("book"):
             build_book(model)
         with stage("rendered pages"):
