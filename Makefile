@@ -1,27 +1,36 @@
 # Every target sets itself up; a second run does only what has changed. `make` alone lists the targets.
 PYTHON ?= python3
 PORT ?= 8000
-export TH_MODEL TH_CACHE JOBS PORT ADDRESS BRANCH
+export TH_MODEL TH_CACHE JOBS
+unexport PYTHONPATH PYTHONHOME MPLBACKEND VIRTUAL_ENV __PYVENV_LAUNCHER__  # another Python or plot backend would leak in
 
-RUN = @command -v $(PYTHON) >/dev/null 2>&1 || { echo "error: no '$(PYTHON)' here; try make $@ PYTHON=/path/to/python3.11"; exit 1; }; \
+# Set up .venv, then run a command in it; one at a time in this folder.
+RUN = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "error: '$(PYTHON)' is not there or older than Python 3.11; try make $@ PYTHON=/path/to/python3.12"; exit 1; }; \
 	$(PYTHON) tools/bootstrap.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test lint audit bench student pdf serve clean distclean
+.PHONY: help book check test lint fold audit bench student pdf serve fork clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
 	@echo "  Variables: PYTHON=python3.12, TH_MODEL=smollm2-135m, TH_CACHE=folder for weights, JOBS=2, PORT=8000"
 
 book:  ## install, fetch the model, execute the notebooks, build the book
-	$(RUN) book
+	$(RUN) python tools/build.py book
 
-test:  ## the same, and every test: units, notebooks on four models, rendered pages
-	$(RUN) test
+check: lint  ## while you work: ruff, the quick unit tests, every chapter on a tiny model
+	$(RUN) python tools/build.py check
+
+test:  ## before you push: every unit test, notebooks on four models, the book, its pages
+	$(RUN) python tools/build.py test
 
 lint:  ## ruff on the code
-	$(RUN) lint
+	$(RUN) ruff check -q --output-format=concise .
+
+fold:  ## fold what a reader does not need to see, in the book, JupyterLab and Colab (tools/fold.py)
+	$(RUN) python tools/fold.py
 
 audit:  ## look the pinned versions up among known vulnerabilities (needs the network)
 	@$(PYTHON) -m venv _build/audit && _build/audit/bin/python -m pip install -q pip-audit==2.10.1
@@ -29,19 +38,22 @@ audit:  ## look the pinned versions up among known vulnerabilities (needs the ne
 	_build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$list || bad=1; done; exit $$bad
 
 bench:  ## run the benchmarks
-	$(RUN) bench
+	$(RUN) sh -c 'python -m th_utils.models fetch && python benchmarks/measure.py && python benchmarks/report.py'
 
 student:  ## the chapters for students, with stubs in place of solutions, in _build/student
-	$(RUN) student
+	$(RUN) python tools/student.py
 
 pdf:  ## print the built book to _build/talking-heads.pdf (needs Chromium or Chrome)
-	$(RUN) pdf
+	$(RUN) python tools/printing.py
 
 serve:  ## show the built book at http://127.0.0.1:8000
-	$(RUN) serve
+	@test -f _build/html/index.html || { echo "error: no book yet; run make book first"; exit 1; }
+	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-fork:  ## give the book another address: make fork ADDRESS=https://github.com/OWNER/NAME [BRANCH=main]
-	@$(PYTHON) tools/fork.py "$$ADDRESS" "$$BRANCH"
+fork:  ## give the book another address: make fork ADDRESS=https://github.com/OWNER/NAME
+	@old=$$(sed -n 's|^  url: https://github.com/||p' _config.yml); new=$$(echo "$(ADDRESS)" | sed -n 's|^https://github.com/||p'); \
+	test "$$new" || { echo "error: make fork ADDRESS=https://github.com/OWNER/NAME"; exit 1; }; \
+	git grep -lzI "$$old" | OLD="$$old" NEW="$$new" xargs -0 perl -pi -e 's/\Q$$ENV{OLD}\E(?![\w-])/$$ENV{NEW}/g'
 
 clean:  ## remove everything built, keep .venv
 	@rm -rf _build .nbmake .pytest_cache .ruff_cache .hypothesis

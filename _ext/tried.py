@@ -1,4 +1,4 @@
-"""The directive `tried`: a table of what a test file tries, read from the file, with the result of its last run here.
+"""The directive `tried`: a table of what a test file, or every one in a folder, tries; with the result of its last run.
 
 Test names are sentences; the table is those sentences. Cases and results come from the report of `make test`, where
 there is one: a page built without it says so.
@@ -14,6 +14,11 @@ from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = [ROOT / "_build" / "reports" / f"{name}.xml" for name in ("unit", "any_order")]  # made before the pages are
+
+
+def files(name: str) -> list[Path]:
+    path = ROOT / "tests" / name
+    return sorted(path.rglob("test_*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
 def sentences(path: Path) -> tuple[str, list[str]]:
@@ -55,8 +60,7 @@ class Tried(SphinxDirective):
         ended, made = results(), []
         for report in REPORTS:
             self.env.note_dependency(str(report))
-        for name in self.arguments[0].split():
-            path = ROOT / "tests" / f"{name}.py"
+        for path in (path for name in self.arguments[0].split() for path in files(name)):
             self.env.note_dependency(str(path))
             about, tests = sentences(path)
             rows = []

@@ -114,6 +114,7 @@ def versions() -> dict:
 
 def commit() -> str:
     """The commit of the code that was measured, with a + where `th_utils` has changes that are not in it."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 

@@ -8,6 +8,8 @@ from transformer_lens import FactoredMatrix
 from transformer_lens.utilities import composition_scores
 
 import th_utils as th
+from th_utils.weights.composition import reader_factors
+from th_utils.weights.svd import decompose_product
 
 # layers, heads, d_model, d_head. The time does not depend on the values: the weights are random.
 SIZES = {"GPT-2 small": (12, 12, 768, 64), "the default model": (30, 9, 576, 64)}
@@ -26,8 +28,9 @@ def random_weights(layers: int, heads: int, d_model: int, d_head: int, seed: int
 
 
 def ours(weights: th.HeadWeights, mode: str) -> torch.Tensor:
-    """From plain weights to the score of every component: the SVD of all heads is part of it."""
-    return th.component_scores(weights, th.decompose_ov(weights), mode)
+    """From plain weights to the score of every component: the SVD of all heads is part of it, each time anew."""
+    vars(weights).pop("ov", None)  # it is kept otherwise
+    return th.component_scores(weights, mode).values
 
 
 def transformer_lens(weights: th.HeadWeights, mode: str) -> torch.Tensor:
@@ -69,7 +72,7 @@ def textbook(size: tuple, mode: str = "Q", heads: int = 2, sample: int = 10) -> 
     matrix, sample = dense(weights, reader, mode), min(sample, d_head)
     u, s, vh = torch.linalg.svd(dense(weights, (0, 0), "V"))
     parts = [s[k] * torch.outer(u[:, k], vh[k]) for k in range(sample)]
-    scores = th.component_scores(weights, th.decompose_ov(weights), mode, [reader])[0, 0, :sample, 0]
+    scores = th.component_scores(weights, mode, [reader]).into(reader)[0, 0, :sample]
     torch.testing.assert_close(torch.stack([pair_score(p, matrix) for p in parts]), scores, atol=1e-4, rtol=1e-3)
     cost = {
         "SVD of a head": common.summary(
@@ -99,20 +102,20 @@ def operations(layers: int, heads: int, d_model: int, d_head: int) -> float:
 def against_the_machine(size: tuple, repeats: int = 5) -> dict:
     """Scores of one mode in turn with one square matrix product of as many operations, and where the time goes."""
     weights = random_weights(*size)
-    ov = th.decompose_ov(weights)
+    write = weights.ov.write  # computed here, once
     side = round((operations(*size) / 2) ** (1 / 3))
     a, b, out = (torch.randn(side, side) for _ in range(3))
     result = {"GFLOP": round(operations(*size) / 1e9, 1), "side": side}
     for mode in "QKV":
         result[mode] = common.pairs(
-            lambda: torch.mm(a, b, out=out), lambda mode=mode: th.component_scores(weights, ov, mode), repeats
+            lambda: torch.mm(a, b, out=out), lambda mode=mode: th.component_scores(weights, mode), repeats
         )  # the ratio is the share of the ceiling that is reached
     layers, heads, d_model, d_head = size
-    factors = th.reader_factors(weights, "Q")
+    factors = reader_factors(weights, "Q")
     blocks = [factors[i].permute(1, 0, 2).reshape(d_model, heads * d_head).contiguous() for i in range(layers)]
-    rows = [ov.write[:i].reshape(-1, d_model) for i in range(layers)]
+    rows = [write[:i].reshape(-1, d_model) for i in range(layers)]
     result["profile"] = {
-        "readers' thin factors": common.timed(lambda: th.reader_factors(weights, "Q")),
+        "readers' thin factors": common.timed(lambda: reader_factors(weights, "Q")),
         "the products alone": common.timed(lambda: [rows[i] @ blocks[i] for i in range(1, layers)]),
     }
     return result
@@ -129,7 +132,7 @@ def against_transformer_lens(size: tuple, modes: str = "QKV") -> dict:
         slow = common.once(lambda mode=mode, found=found: found.append(transformer_lens(weights, mode)))
         theirs = found[-1].flatten(2)
         times.append((slow, common.once(lambda mode=mode: ours(weights, mode))))
-        same = th.head_scores(weights, mode)
+        same = th.head_scores(weights, mode).values
         same = torch.where(mask[:, None], same, 0.0)
         torch.testing.assert_close(torch.where(mask[:, None], theirs, 0.0), same, atol=1e-4, rtol=1e-3)
     return {
@@ -138,7 +141,7 @@ def against_transformer_lens(size: tuple, modes: str = "QKV") -> dict:
         "fast": common.summary([b for _, b in times]),
         "ratio": common.summary([a / b for a, b in times]),
         "head scores": common.timed(lambda: th.head_scores(weights, "Q")),
-        "SVD": common.timed(lambda: th.decompose_ov(weights)),
+        "SVD": common.timed(lambda: decompose_product(weights.W_V, weights.W_O)),
     }
 
 

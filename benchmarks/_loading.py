@@ -23,26 +23,25 @@ def import_time() -> dict:
     import th_utils as th
 
     module_at = time.perf_counter()
-    th.decompose_ov, th.component_scores, th.channel  # noqa: B018 - names are loaded when first used
+    th.HeadWeights, th.component_scores, th.channel  # noqa: B018 - names are loaded when first used
     return {"torch": torch_at - start, "th_utils": module_at - torch_at, "its maths": time.perf_counter() - module_at}
 
 
 def warm_load(name: str | None = None) -> dict:
     """The first load of a process after everything is imported, with the converted model in the cache."""
     import transformer_lens.model_bridge  # noqa: F401
-    from transformers import AutoModelForCausalLM  # noqa: F401
+    from transformers import AutoModelForCausalLM, LlamaForCausalLM  # noqa: F401
 
     import th_utils as th
     from th_utils.models.hub import read_folder
+    from th_utils.models.loading import model_folder
     from th_utils.models.registry import find_card
 
-    th.load_model("tiny-llama")  # what is imported late
     before, start = common.peak_mb(), time.perf_counter()
     th.load_model(name)
     seconds, peak, card = time.perf_counter() - start, common.peak_mb(), find_card(name)
     start = time.perf_counter()
-    if card.kind != "tiny":
-        read_folder(th.model_folder(card))
+    read_folder(model_folder(card))
     reading = time.perf_counter() - start
     return {"seconds": seconds, "peak MB": peak, "MB before": before, "of it, reading": reading}
 
@@ -68,8 +67,9 @@ def cold(wheel: str, name: str) -> dict:
         os.environ["TH_CACHE"] = folder
         start = time.perf_counter()
         import th_utils as th
+        from th_utils.models.registry import DEFAULT
 
-        th.load_model(th.DEFAULT)
+        th.load_model(DEFAULT)
         return {"seconds": time.perf_counter() - start, "peak MB": common.peak_mb()}
 
 

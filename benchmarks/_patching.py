@@ -55,28 +55,25 @@ def path_patching(name: str | None = None, n: int = 32, sample: int = 3) -> dict
     """All earlier heads into one query. The loop is timed on heads spread over the layers, each in turn with ours."""
     torch.set_grad_enabled(False)
     model = th.load_model(name)
-    weights = th.head_weights(model)
     prompts = ioi.generate(model, n, seed=0, templates=[0])
     clean, new = th.run(model, prompts), th.run(model, ioi.corrupt(model, prompts, "ABC"))
-    receiver = max(th.find_circuit(model, weights, n=n)["name mover"])
-    senders = th.earlier_heads(weights, receiver)
+    receiver = max(th.find_circuit(model, n=n)["name mover"])
     _, kept = model.run_with_cache(prompts.tokens, names_filter=lambda name: name.endswith(("hook_z", "hook_mlp_out")))
-    new_z, tried = new.at(new.z), senders[:: max(1, len(senders) // sample)][:sample]
 
     def ours():
-        return th.patch_edges(model, weights, clean, new, receiver, "q")
+        return th.patch_edges(model, clean, new, th.Edge(receiver))
 
-    _, patterns, _ = ours()
+    found = ours()
+    senders, new_z = found.senders, new.at().z
+    tried = senders[:: max(1, len(senders) // sample)][:sample]
     ratios, slow, fast, wrong = [], [], [], 0.0
     for sender in tried:
         query = hooked_query(model, prompts.tokens, prompts.end, kept, new_z, sender, receiver)
         pattern = hooked_pattern(model, prompts.tokens, prompts.end, query, receiver)
-        wrong = max(wrong, float((pattern - patterns[senders.index(sender)]).abs().max()))
+        wrong = max(wrong, float((pattern - found.pattern[senders.index(sender)]).abs().max()))
         slow.append(
             common.once(
-                lambda sender=sender: hooked_query(
-                    model, prompts.tokens, prompts.end, kept, new_z, sender, receiver
-                )
+                lambda sender=sender: hooked_query(model, prompts.tokens, prompts.end, kept, new_z, sender, receiver)
             )
         )
         fast.append(common.once(ours))
@@ -102,9 +99,8 @@ def interventions(name: str | None = None, n: int = 32, lengths=(15, 30, 60, 120
     torch.set_grad_enabled(False)
     model = th.load_model(name)
     short = ioi.generate(model, n, seed=0, templates=[0])
-    weights = th.head_weights(model)
-    head = max(th.find_circuit(model, weights, n=n)["S-inhibition"])
-    dial, result = th.channel(weights, th.decompose_ov(weights), [(*head, 0)]), {}
+    head = max(th.find_circuit(model, n=n)["S-inhibition"])
+    dial, result = th.channel(th.head_weights(model), [(*head, 0)]), {}
     for length in lengths:
         prompts = of_length(short, length)
         clean, rows = th.run(model, prompts), torch.arange(n)
@@ -114,11 +110,11 @@ def interventions(name: str | None = None, n: int = 32, lengths=(15, 30, 60, 120
             return logits[rows, prompts.answer] - logits[rows, prompts.distractor]
 
         def last(prompts=prompts, clean=clean):
-            return th.logit_difference(model, th.rerun_last(model, clean, dial.zero()), prompts)
+            return th.logit_difference(model, th.rerun_last(model, clean, dial.zero()))
 
         torch.testing.assert_close(whole(), last(), atol=1e-3, rtol=1e-3)
         result[str(prompts.tokens.shape[1])] = common.pairs(whole, last, repeats)
-    return {"prompts": n, "head": th.label(head), "layers": model.cfg.n_layers, "by tokens": result}
+    return {"prompts": n, "head": th.label(head), "layers": th.parts.shape(model).layers, "by tokens": result}
 
 
 def patching() -> dict:

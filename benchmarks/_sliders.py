@@ -44,7 +44,7 @@ FRAMES = """
 
 
 def prepared(name: str | None, n: int = 4):
-    """A model, a channel of the component the movers hear best, and runs of a few prompts, as in chapter 00."""
+    """A model, a run of a few prompts, a channel of the component the movers hear best, and who listens to it."""
     import torch
 
     import th_utils as th
@@ -53,14 +53,11 @@ def prepared(name: str | None, n: int = 4):
     torch.set_grad_enabled(False)
     model = th.load_model(name)
     weights = th.head_weights(model)
-    ov = th.decompose_ov(weights)
-    circuit = th.find_circuit(model, weights, n=32)
+    circuit = th.find_circuit(model, n=32)
     movers, inhibitors = circuit["name mover"], circuit["S-inhibition"]
-    heard = th.component_scores(weights, ov, "Q", movers).nanmean(-1).nan_to_num(-1)
-    best = max(((layer, head, k) for layer, head in inhibitors for k in range(weights.d_head)), key=lambda c: heard[c])
-    prompts = ioi.generate(model, n, seed=0)
+    best = th.component_scores(weights, "Q", movers).loudest(inhibitors)
     listeners = [head for head in movers if head[0] > best[0]] or [(weights.n_layers - 1, 0)]
-    return model, weights, prompts, th.run(model, prompts), th.channel(weights, ov, [best]), listeners
+    return model, th.run(model, ioi.generate(model, n, seed=0)), th.channel(weights, [best]), listeners
 
 
 def with_kernel(name: str | None = None, lists: int = 56, passages: int = 5, tokens: int = 64) -> dict:
@@ -72,12 +69,12 @@ def with_kernel(name: str | None = None, lists: int = 56, passages: int = 5, tok
     import th_utils as th
     from th_utils.tasks import english, laundry_list
 
-    model, weights, prompts, base, dial, listeners = prepared(name)
-    first = dial.first_layer
+    model, base, dial, listeners = prepared(name)
+    first, (n_layers, n_heads, *_) = dial.first_layer, th.parts.shape(model)
 
     def channel_step():
         run = th.rerun_last(model, base, dial.set(3.0))
-        return th.logit_difference(model, run, prompts), [run.pattern[layer, :, head] for layer, head in listeners]
+        return th.logit_difference(model, run), [run.pattern[layer, :, head] for layer, head in listeners]
 
     items = laundry_list.generate(model, lists, 5, seed=25)
     held = th.run(model, items, caches=first)
@@ -85,15 +82,15 @@ def with_kernel(name: str | None = None, lists: int = 56, passages: int = 5, tok
     length = min(tokens, int(text.end.min()) + 1)
     text = replace(text, tokens=text.tokens[:, :length], positions={"END": torch.full_like(text.end, length - 1)})
     text = th.run(model, text, "all", keep=first)
-    scales = torch.ones(2, weights.n_layers, weights.n_heads)
-    scales[:, first:] = 0.8
+    scale = torch.full((n_heads, 1), 0.8)  # of what every head writes, and of its queries
+    hooks = [(f"blocks.{layer}.attn.{point}", lambda value, hook: value * scale)
+             for layer in range(first, n_layers) for point in ("hook_z", "hook_q")]  # fmt: skip
 
     def accuracy():
-        run = th.rerun_last(model, held, th.scale_heads(scales, first), start=first)
-        return th.top1(model, run, items)
+        return th.top1(model, th.rerun_last(model, held, hooks, start=first))
 
     def english_again():
-        return th.rerun(model, text, th.scale_heads(scales, first))
+        return th.rerun(model, text, hooks)
 
     edited = english_again()
     numbers = {"accuracy, %": 40.0, "top-1, %": 50.0, "English loss added, nats": 0.1}
@@ -118,9 +115,9 @@ def in_browser(name: str | None = None, steps: int = 200) -> dict | None:
 
     import th_utils as th
 
-    model, weights, prompts, base, dial, listeners = prepared(name)
+    model, base, dial, listeners = prepared(name)
     text = {"title": "the playground", "alt": "attention of heads to the tokens of a prompt"}
-    html = th.playground.playground(model, weights, base, prompts, dial, listeners, **text)._repr_mimebundle_()
+    html = th.live.channel_playground(model, base, dial, listeners, **text)._repr_mimebundle_()
     try:
         with headless() as browser:
             tab = browser.new_page()
@@ -132,7 +129,7 @@ def in_browser(name: str | None = None, steps: int = 200) -> dict | None:
         print(f"    left out: {missing}", flush=True)
         return None
     return {
-        "steps": steps, "heads": len(listeners), "tokens": int(prompts.end[0]) + 1,
+        "steps": steps, "heads": len(listeners), "tokens": int(base.end[0]) + 1,
         "median ms": round(spent[steps // 2], 2), "95% ms": round(spent[steps * 95 // 100], 2),
         "frame ms": common.summary(frames),
     }  # fmt: skip

@@ -118,11 +118,15 @@ def sliders(r: dict) -> str:
     rows = [["a channel turned, four prompts", span(kernel["channel"])]]
     rows += [["chapter 05's dial, all of it", seconds(kernel["dial"])]]
     rows += [[f"– of it: {name}", span(one)] for name, one in kernel["of it"].items()]
-    page = "No browser was found for the figures on the pages." if browser is None else f"""\
+    page = (
+        "No browser was found for the figures on the pages."
+        if browser is None
+        else f"""\
 On a page, without a kernel, one step of the playground takes **{browser["median ms"]:.2g} ms** of script and layout (95
 of 100 steps under {browser["95% ms"]:.2g} ms; {browser["tokens"]} tokens, listening heads: {browser["heads"]}; headless
 Chromium). Stepped as fast as the screen takes it, a frame lasts {browser["frame ms"]["median"]:.1f} ms (at most
 {browser["frame ms"]["high"]:.1f} ms)."""
+    )
     return f"""{page}
 
 {table(["one step with a kernel", "time"], rows)}
@@ -194,7 +198,7 @@ def digest(results: dict) -> str:
 
 
 def draw(results: dict):
-    from th_utils.views.charts import COLOURS, MARKERS, finish, new
+    from th_utils.views import COLOURS, MARKERS, finish, new
 
     r = results["parts"]["growth"]["result"]
     figure, axes = new(11.0, 3.4, len(r))

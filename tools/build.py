@@ -1,8 +1,8 @@
-"""The stages of `make book` and `make test`; runs inside .venv (tools/bootstrap.py makes it).
+"""The stages of `make book`, `make check` and `make test`; runs inside .venv (tools/bootstrap.py makes it).
 
-A notebook is executed once per key. The key is what its outputs depend on: the helper module, the pinned
-versions, the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes
-what has no match in the cache, so book and tests share one run; Sphinx only reads it. Prose is in no key.
+A notebook is executed once per key. The key is what its outputs depend on: the helper module, the pinned versions,
+the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes what has no match
+in the cache, so book and tests share one run; Sphinx only reads it. Prose is in no key.
 """
 
 import hashlib
@@ -13,19 +13,20 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
 import student
-import yaml
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn, NbValidityError
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
-CACHES = BUILD / ".jupyter_cache"
-HTML = BUILD / "html"
-PDF = BUILD / "talking-heads.pdf"
+CACHES = BUILD / "caches"
 REPORTS = BUILD / "reports"
+TINY = BUILD / "tiny"
+STYLED = BUILD / ".ipython-styled"  # the IPYTHONDIR of chapters alone
 RUNS = ROOT / ".nbmake"  # not below _build, a name that nbmake passes over
 DEFAULT_MODEL = "smollm2-135m"
 TINY_MODELS = ("tiny-gpt2", "tiny-neox", "tiny-llama")
@@ -38,7 +39,7 @@ class Failed(Exception):
     """A stage that failed and has already shown why; the message is one line."""
 
 
-TIMES: list[tuple[str, float]] = []
+TIMES: dict[str, float] = {}
 FAILURES: list[str] = []
 
 
@@ -53,11 +54,17 @@ def stage(name: str):
         FAILURES.append(f"{name}: {failure}")
         print(f"error: {name}: {failure}", file=sys.stderr, flush=True)
     finally:
-        TIMES.append((name, time.perf_counter() - start))
+        TIMES[name] = time.perf_counter() - start
 
 
 def model_name() -> str:
-    return os.environ.get("TH_MODEL") or DEFAULT_MODEL
+    """The model of the book: a known name, or the whole path of a directory, because notebooks run elsewhere."""
+    name = os.environ.get("TH_MODEL") or DEFAULT_MODEL
+    return str(Path(name).expanduser().resolve()) if os.sep in name else name
+
+
+def label(model: str) -> str:
+    return Path(model).name
 
 
 def jobs() -> int:
@@ -67,347 +74,223 @@ def jobs() -> int:
 def run_environment(model: str) -> dict[str, str]:
     """One thread per process: numbers do not depend on the core count, and parallel runs do not fight."""
     env = {name: value for name, value in os.environ.items() if value or not name.startswith("TH_")}
-    env |= {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    env |= {
-        "TH_MODEL": model,
-        "TH_STATIC": "1",  # pictures instead of widgets: see th_utils/widgets.py
-        "TQDM_DISABLE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "IPYTHONDIR": str(BUILD / ".ipython"),
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
-    if model == DEFAULT_MODEL or model in TINY_MODELS:
+    env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    env |= {"TH_MODEL": model, "TH_STATIC": "1"}  # pictures instead of widgets
+    env |= {"IPYTHONDIR": str(BUILD / ".ipython"), "JUPYTER_PREFER_ENV_PATH": "1"}
+    env |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    if model == DEFAULT_MODEL or Path(model).is_dir():
         env["HF_HUB_OFFLINE"] = "1"  # these need no hub, and must be seen to need none
     return env
+
+
+def python(*arguments: object, env: dict[str, str], **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, env=env, text=True, **options)
+
+
+# --- models ---
+
+
+def fetch(model: str) -> None:
+    """Bring the weights; the module prints where they are, or in one line why they are nowhere."""
+    if python("-m", "th_utils.models", "fetch", env=run_environment(model)).returncode:
+        raise Failed(f"{label(model)} could not be fetched")
+
+
+def tiny_model(name: str) -> str:
+    """The directory of a tiny model; all are written again when older than the code that makes them."""
+    code = [path for path in (ROOT / "th_utils" / "tasks").rglob("*") if path.suffix in (".py", ".json")]
+    code.append(ROOT / "tests" / "tiny_models.py")
+    done = TINY / "done"
+    if not done.is_file() or done.stat().st_mtime < max(path.stat().st_mtime for path in code):
+        shutil.rmtree(TINY, ignore_errors=True)
+        if python("tests/tiny_models.py", TINY, env=run_environment(DEFAULT_MODEL)).returncode:
+            raise Failed("the tiny models could not be written")
+        done.touch()
+    return str(TINY / name)
 
 
 # --- executing notebooks ---
 
 
-def notebooks() -> list[Path]:
-    return sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-
 def sources(model: str) -> dict[str, nbformat.NotebookNode]:
     """Every notebook as it is executed on a model, by file name."""
-    found = {path.name: nbformat.read(path, as_version=4) for path in notebooks()}
-    return {name: student.with_failing_stubs(one) for name, one in found.items()} if model == STUB_MODEL else found
+    prepared = student.with_failing_stubs if label(model) == STUB_MODEL else lambda notebook: notebook
+    paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    return {path.name: prepared(nbformat.read(path, as_version=4)) for path in paths}
 
 
 def cache_key(model: str) -> str:
     """Hash of everything outside a notebook that its outputs depend on."""
-    digest = hashlib.sha256(f"{model} python{sys.version_info[0]}.{sys.version_info[1]}".encode())
-    code = sorted(path for path in (ROOT / "th_utils").rglob("*") if path.is_file())
-    for path in [ROOT / "constraints.txt", *(path for path in code if "__pycache__" not in path.parts)]:
-        digest.update(f"\0{path.relative_to(ROOT).as_posix()}\0".encode() + path.read_bytes())
+    digest = hashlib.sha256(f"{label(model)} python{sys.version_info[0]}.{sys.version_info[1]}".encode())
+    code = [path for path in (ROOT / "th_utils").rglob("*") if "__pycache__" not in path.parts]
+    code += [ROOT / "constraints.txt", ROOT / "tests" / "house_style.py"]
+    parts = Path(model).iterdir() if Path(model).is_dir() else ()  # configuration, tokenizer, weights
+    for path in filter(Path.is_file, [*sorted(code), *sorted(parts)]):
+        name = path.relative_to(ROOT if path in code else model).as_posix()
+        with path.open("rb") as handle:
+            digest.update(f"\0{name}\0".encode() + hashlib.file_digest(handle, "sha256").digest())
     return digest.hexdigest()[:16]
 
 
 def open_cache(model: str):
-    from jupyter_cache import get_cache
-
     path = CACHES / cache_key(model)
     path.mkdir(parents=True, exist_ok=True)
-    path.touch()  # marks it as used, for prune_caches
+    path.touch()  # marks it as used: the oldest go
+    for old in sorted(CACHES.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT_CACHES]:
+        shutil.rmtree(old)
     return get_cache(path)
-
-
-def prune_caches() -> None:
-    for path in sorted(CACHES.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT_CACHES]:
-        shutil.rmtree(path)
 
 
 def is_cached(cache, notebook: nbformat.NotebookNode) -> bool:
     try:
-        cache.match_cache_notebook(notebook)
+        return bool(cache.match_cache_notebook(notebook))
     except KeyError:
         return False
-    return True
 
 
-def run_folder(model: str) -> Path:
-    """A fresh folder that looks to a notebook like its own: same neighbours, same path to the rest."""
-    top = RUNS / model.replace("/", "_")
-    shutil.rmtree(top, ignore_errors=True)
-    folder = top / "notebooks"
+def keep(cache, path: Path) -> None:
+    """Put what nbmake wrote into the cache if it ran to its end; its timing goes, or no source would match it."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if any(output.output_type == "error" for output in cell.get("outputs", ())):
+            return
+    with suppress(NbValidityError):  # a cell was not run
+        cache.cache_notebook_bundle(CacheBundleIn(notebook, path.name), overwrite=True)
+
+
+def prepare_folder(model: str) -> Path:
+    """An empty folder to run in; its kernels refuse figures that break the house style, as a reader's do not."""
+    start_up = STYLED / "profile_default" / "startup" / "house_style.py"
+    start_up.parent.mkdir(parents=True, exist_ok=True)
+    start_up.unlink(missing_ok=True)
+    start_up.symlink_to(ROOT / "tools" / "check_figures.py")
+    folder = RUNS / label(model)
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for path in ROOT.iterdir():
-        if path.name != "notebooks" and not path.name.startswith((".", "_build")):
-            (top / path.name).symlink_to(path)
-    for path in (ROOT / "notebooks").iterdir():
-        if path.suffix != ".ipynb" and not path.name.startswith("."):
-            (folder / path.name).symlink_to(path)
-    (folder / "conftest.py").symlink_to(ROOT / "tools" / "peak.py")
+    shutil.copy(ROOT / "tools" / "peak.py", folder / "conftest.py")
     return folder
 
 
 def execute(model: str) -> None:
     """Run every notebook that has no match in the model's cache, and put what passed into it."""
-    from jupyter_cache.base import CacheBundleIn
-
-    if not notebooks():
-        raise Failed("no notebooks/*.ipynb")
-    cache = open_cache(model)
-    chapters = sources(model)
+    cache, chapters = open_cache(model), sources(model)
     pending = [name for name, notebook in chapters.items() if not is_cached(cache, notebook)]
     print(f"    {len(chapters) - len(pending)} of {len(chapters)} notebooks are in the cache", flush=True)
     if not pending:
         return
     fetch(model)
-    folder = run_folder(model)
+    folder = prepare_folder(model)
     for name in pending:
         nbformat.write(chapters[name], folder / name)
-    report = REPORTS / f"notebooks-{folder.parent.name}.xml"
-    options = [
-        "--nbmake",
-        "--overwrite",
-        f"--nbmake-timeout={CELL_TIMEOUT}",
-        f"--rootdir={folder}",
-        "-o",
-        "addopts=",
-        "-n",
-        str(min(jobs(), len(pending))),
-        "--dist=worksteal",
-        "-q",
-        "--durations=0",
-        "--durations-min=1",
-    ]
-    passed = pytest(options + [str(folder / name) for name in pending], report, run_environment(model))
-    for case in ElementTree.parse(report).iter("testcase") if report.is_file() else ():
-        name = Path(case.get("name", "")).name
-        if name not in pending or {child.tag for child in case} & {"failure", "error", "skipped"}:
-            continue
-        executed = nbformat.read(folder / name, as_version=4)
-        # Outputs go into the source as it was read: nbmake adds timing to cell metadata, which is hashed.
-        for cell, result in zip(chapters[name].cells, executed.cells, strict=True):
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = result.outputs, result.execution_count
-        chapters[name].metadata |= {
-            key: value for key, value in executed.metadata.items() if key in ("widgets", "language_info")
-        }
-        seconds = float(case.get("time", "nan"))
-        cache.cache_notebook_bundle(
-            CacheBundleIn(chapters[name], str(ROOT / "notebooks" / name), data={"execution_seconds": seconds}),
-            check_validity=False,
-            overwrite=True,
-        )
-    if not passed:
-        raise Failed(f"a notebook failed on {model}")
-    shutil.rmtree(folder.parent)
-    prune_caches()
-
-
-def fetch(model: str) -> None:
-    """Bring the weights; the last line that the module prints is their path, or the reason it has none."""
-    if model in TINY_MODELS:
-        return
-    result = subprocess.run(
-        [sys.executable, "-m", "th_utils.models", "fetch"],
-        cwd=ROOT,
-        text=True,
-        env=run_environment(model),
-        capture_output=True,
-    )
-    lines = (result.stdout if result.returncode == 0 else result.stderr or result.stdout).strip().splitlines()
-    if result.returncode:
-        raise Failed(lines[-1] if lines else f"fetching {model} failed")
-    print(f"    {model}: {lines[-1] if lines else 'ready'}", flush=True)
-
-
-# --- the book ---
-
-
-def copy_mathjax() -> None:
-    """MathJax beside the pages, from the wheel that ships it: the book must render with no network."""
-    from importlib.resources import files
-
-    source = Path(str(files("mathjax"))) / "static" / "mathjax" / "es5"
-    target = BUILD / "extra" / "_static" / "mathjax"
-    if (target / "LICENSE").is_file():
-        return
-    shutil.rmtree(target, ignore_errors=True)
-    fonts = "output/chtml/fonts/woff-v2"
-    shutil.copytree(source / fonts, target / fonts)
-    shutil.copy(source / "tex-chtml-full.js", target)
-    licence = next(one for one in (source.parent / "LICENSE", source / "LICENSE") if one.is_file())
-    shutil.copy(licence, target / "LICENSE")  # last: marks the copy as complete
-
-
-def copy_circuitsvis() -> None:
-    """circuitsvis' script beside the pages too: one file for all figures of the book (th_utils/gallery.py)."""
-    from th_utils.views.live import pattern_gallery as gallery
-
-    target = BUILD / "extra" / gallery.IN_BOOK
-    target.parent.mkdir(parents=True, exist_ok=True)
-    text = gallery.bundle()
-    if not target.is_file() or target.read_text(encoding="utf8") != text:
-        target.write_text(text, encoding="utf8")
+    options = ["--nbmake", "--overwrite", f"--nbmake-timeout={CELL_TIMEOUT}", f"--rootdir={folder}", "-o", "addopts="]
+    options += ["--durations=0", "--durations-min=1"]
+    paths = [folder / name for name in pending]
+    try:
+        pytest(f"notebooks-{label(model)}", model, *options, *paths, IPYTHONDIR=str(STYLED))
+    except Failed:
+        raise Failed(f"a notebook failed on {label(model)}") from None
+    finally:
+        for path in paths:
+            keep(cache, path)
+    shutil.rmtree(folder)
 
 
 def build_book(model: str) -> None:
-    """Jupyter Book on the model's cache; its path is a Sphinx setting, so a new key re-reads every page."""
-    copy_mathjax()
-    copy_circuitsvis()
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
-    config["execute"]["cache"] = str(CACHES / cache_key(model))
-    local = config["sphinx"]["local_extensions"]  # paths are taken from where the configuration lies
-    config["sphinx"]["local_extensions"] = {name: str(ROOT / folder) for name, folder in local.items()}
-    derived = BUILD / "_config.yml"
-    toc = BUILD / "_toc.yml"  # a copy of the last one: Sphinx does not see that the sidebar of unchanged pages is new
-    if not toc.is_file() or toc.read_bytes() != (ROOT / "_toc.yml").read_bytes():
+    """Jupyter Book reads outputs in `_build/.jupyter_cache`: that leads to the model's; other outputs, pages anew."""
+    state = cache_key(model) + (ROOT / "_toc.yml").read_text(encoding="utf8")  # the sidebar is on every page
+    built = BUILD / "state.txt"
+    if not built.is_file() or built.read_text(encoding="utf8") != state:
         shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
-        shutil.copy(ROOT / "_toc.yml", toc)
-    derived.write_text(yaml.safe_dump(config), encoding="utf8")
+        built.write_text(state, encoding="utf8")
+    link = BUILD / ".jupyter_cache"
+    if link.is_dir() and not link.is_symlink():  # of a build by hand
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    link.symlink_to(CACHES / cache_key(model))
     jupyter_book = "from jupyter_book.cli.main import main; main()"  # there is no python -m jupyter_book
-    command = [sys.executable, "-c", jupyter_book, "build", str(ROOT), "--config", str(derived)]
-    result = subprocess.run(
-        [*command, "-W", "--keep-going", "-q"], cwd=ROOT, env=run_environment(model), stdout=subprocess.PIPE, text=True
-    )
+    options = ["build", ROOT, "-W", "--keep-going", "-q"]
+    result = python("-c", jupyter_book, *options, env=run_environment(model), stdout=subprocess.PIPE)
     if result.returncode:
         print(result.stdout)
         raise Failed("Jupyter Book stopped with the warnings or errors above")
-    print(f"    {HTML / 'index.html'}", flush=True)
+    print(f"    {BUILD / 'html' / 'index.html'}", flush=True)
 
 
 # --- tests ---
 
 
-def pytest(arguments: list[str], report: Path, env: dict[str, str]) -> bool:
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env).returncode == 0
-
-
-def check(name: str, arguments: list[str]) -> None:
-    if not pytest(arguments, REPORTS / f"{name}.xml", run_environment(model_name()) | {"TH_BOOK_BUILT": "1"}):
+def pytest(report: str, model: str, *arguments: object, **variables: str) -> None:
+    path = REPORTS / f"{report}.xml"
+    path.unlink(missing_ok=True)
+    command = ["-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={path}", "-q", "-n", jobs(), "--dist=worksteal"]
+    if python(*command, *arguments, env=run_environment(model) | {"TH_BOOK_BUILT": "1"} | variables).returncode:
         raise Failed("tests failed")
 
 
 def count_tests() -> str:
     """One line over all pytest runs of this make, in the plain form that CI systems read."""
-    total = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
-    for report in REPORTS.glob("*.xml"):
-        for suite in ElementTree.parse(report).iter("testsuite"):
-            for key in total:
-                total[key] += int(suite.get(key, 0))
+    suites = [suite for path in REPORTS.glob("*.xml") for suite in ElementTree.parse(path).iter("testsuite")]
+    total = {key: sum(int(suite.get(key, 0)) for suite in suites) for key in ("tests", "failures", "errors", "skipped")}
     failed = total["failures"] + total["errors"]
     return f"{total['tests'] - failed - total['skipped']} passed, {failed} failed, {total['skipped']} skipped"
 
 
-def lint() -> None:
-    command = [sys.executable, "-m", "ruff", "check", "-q", "--output-format=concise", "."]
-    if subprocess.run(command, cwd=ROOT).returncode:
-        raise Failed("ruff found something")
-
-
-# --- targets ---
+UNITS = ("tests", "--ignore=tests/book", "--ignore=tests/notebooks")
 
 
 def book() -> None:
     model = model_name()
-    with stage(f"notebooks on {model}"):
+    with stage(f"notebooks on {label(model)}"):
         execute(model)
     if not FAILURES:
         with stage("book"):
             build_book(model)
 
 
+def quick() -> None:
+    with stage("quick unit tests"):
+        pytest("quick", model_name(), *UNITS, "-m", "not slow and not real", TH_BROWSER="no", CI="")
+    with stage(f"notebooks on {STUB_MODEL}"):
+        execute(tiny_model(STUB_MODEL))
+
+
 def test() -> None:
-    shutil.rmtree(REPORTS, ignore_errors=True)
+    model = model_name()
+    shutil.rmtree(REPORTS)
+    REPORTS.mkdir()
     with stage("model"):
-        fetch(model_name())
+        fetch(model)
     with stage("unit tests"):
-        elsewhere = ["--ignore=tests/book", "--ignore=tests/notebooks"]
-        check("unit", ["tests", *elsewhere, "-q", "-n", str(jobs()), "--dist=worksteal"])
+        pytest("unit", model, *UNITS)
     before = len(FAILURES)
-    for model in (model_name(), *TINY_MODELS):
-        with stage(f"notebooks on {model}"):
-            execute(model)
+    for name in (model, *TINY_MODELS):
+        with stage(f"notebooks on {label(name)}"):
+            execute(tiny_model(name) if name in TINY_MODELS else name)
     if len(FAILURES) == before:
         with stage("notebooks in any order"):
-            check("any_order", ["tests/notebooks", "-q"])
-    if len(FAILURES) == before:
+            pytest("any_order", model, "tests/notebooks", "--dist=loadfile")  # one kernel, one worker
         with stage("book"):
-            build_book(model_name())
+            build_book(model)
         with stage("rendered pages"):
-            check("book", ["tests/book", "-q", "-rs", "-n", str(jobs()), "--dist=worksteal"])
+            pytest("book", model, "tests/book", "-rs")
     print(count_tests())
 
 
-def bench() -> None:
-    with stage("model"):
-        fetch(model_name())
-    for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
-        with stage(path.name):
-            command = [sys.executable, str(path)]
-            if subprocess.run(command, cwd=ROOT, env=run_environment(model_name())).returncode:
-                raise Failed("it exited with an error")
-
-
-def students() -> None:
-    for path in student.write(notebooks(), BUILD / "student"):
-        print(f"    {path}")
-
-
-def pdf() -> None:
-    import printing
-    from browser import NoBrowser, headless, served
-
-    need_book()
-    with stage("PDF"):
-        try:
-            with served(HTML) as address, headless() as browser:
-                pages = printing.write_pdf(browser, address, printing.contents(ROOT / "_toc.yml"), PDF)
-        except NoBrowser as missing:
-            raise Failed(f"no browser to print with: {missing}") from missing
-        print(f"    {PDF} ({pages} pages)")
-
-
-def need_book() -> None:
-    if not (HTML / "index.html").is_file():
-        raise Failed("no book yet; run make book first")
-
-
-def serve() -> None:
-    need_book()
-    port = os.environ.get("PORT") or "8000"
-    print(f"http://127.0.0.1:{port} (Ctrl-C stops)", flush=True)
-    command = [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", str(HTML)]
-    subprocess.run(command)
-
-
-TARGETS = {
-    "book": book,
-    "test": test,
-    "lint": lint,
-    "bench": bench,
-    "student": students,
-    "pdf": pdf,
-    "serve": serve,
-}
-
-
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in TARGETS:
-        return f"error: expected one of {', '.join(TARGETS)}, got {' '.join(arguments) or 'nothing'}"
+def main(target: str) -> int | str:
+    REPORTS.mkdir(parents=True, exist_ok=True)
     try:
-        TARGETS[arguments[0]]()
-    except Failed as failure:
-        FAILURES.append(str(failure))
+        {"book": book, "check": quick, "test": test}[target]()
     except KeyboardInterrupt:
         return "interrupted; run the same command again to go on"
-    for name, seconds in TIMES:
+    for name, seconds in TIMES.items():
         print(f"    {seconds:7.1f} s  {name}")
-    if TIMES:
-        REPORTS.mkdir(parents=True, exist_ok=True)
-        times = {"target": arguments[0], "stages": dict(TIMES), "failures": FAILURES}
-        (REPORTS / f"{arguments[0]}.json").write_text(json.dumps(times, indent=1), encoding="utf8")
+    report = {"target": target, "stages": TIMES, "failures": FAILURES}
+    (REPORTS / f"{target}.json").write_text(json.dumps(report, indent=1), encoding="utf8")
     for failure in FAILURES:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if FAILURES else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1]))

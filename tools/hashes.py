@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "hashes"
-# What Colab ships, beside what .venv uses: tests run the widgets with both (tests/test_ipywidgets.py).
+# What Colab ships, beside what .venv uses: tests run the widgets with both (tests/views/live).
 COLAB = ["ipywidgets==7.7.1", "ipython-genutils==0.2.0"]
 # Wheels only, because building a package runs its code and fetches what no list names. This one has no wheel.
 WHEELS = ["--only-binary :all:", "--no-binary transformers-stream-generator"]

@@ -1,4 +1,4 @@
-"""A conftest.py: the peak memory of what each test starts, into its report. build.py puts it beside the notebooks.
+"""A conftest.py that records the peak memory of each test's processes in the report, beside the notebooks (build.py).
 
 nbmake starts one kernel for each notebook, as a child of the process that runs the test; this asks the system about all
 children four times a second. Linux tells the highest memory a process ever had; elsewhere short peaks are missed.

@@ -5,13 +5,16 @@ out, live figures show their picture (_static/print.css).
 """
 
 import io
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from browser import NoBrowser, headless, served
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, Fit, NameObject, NumberObject
 
+ROOT = Path(__file__).resolve().parents[1]
 PAPER = {"format": "A4", "margin": {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}}
 NUMBER = '<div style="width:100%; text-align:center; font:9px sans-serif"><span class="pageNumber"></span></div>'
 READY = """async () => {
@@ -108,3 +111,20 @@ def write_pdf(browser, address: str, parts: list[tuple[str | None, list[str]]], 
     target.parent.mkdir(parents=True, exist_ok=True)
     writer.write(target)
     return len(writer.pages)
+
+
+def main() -> int | str:
+    html, target = ROOT / "_build" / "html", ROOT / "_build" / "talking-heads.pdf"
+    if not (html / "index.html").is_file():
+        return "error: no book yet; run make book first"
+    try:
+        with served(html) as address, headless() as browser:
+            pages = write_pdf(browser, address, contents(ROOT / "_toc.yml"), target)
+    except NoBrowser as missing:
+        return f"error: no browser to print with: {missing}"
+    print(f"{target} ({pages} pages)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

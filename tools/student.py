@@ -23,7 +23,7 @@ def stub(source: str) -> str:
     """The stub of one solution cell. Raises `ValueError` for a check that is not `th.exercise(name, answer, …)`."""
     if not source.strip():
         raise ValueError("a solution cell is empty: write the solution, or take its tag away")
-    title = re.sub(r"^# (Solution to e|A start on e|E)xercise", "# Exercise", source.splitlines()[0])
+    title = re.sub(r"^# (@title )?(Solution to e|A start on e|E)xercise", "# Exercise", source.splitlines()[0])
     tree = ast.parse(source)
     checks = [node for node in tree.body if isinstance(node, ast.Expr) and is_check(node.value)]
     if len(checks) > 1 or len(checks) != sum(map(is_check, ast.walk(tree))):
@@ -130,3 +130,9 @@ def write(sources: list[Path], folder: Path) -> list[Path]:
     for source, notebook in made:
         nbformat.write(notebook, folder / source.name)
     return [folder / source.name for source in sources]
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[1]
+    for path in write(sorted((root / "notebooks").glob("*.ipynb")), root / "_build" / "student"):
+        print(path)

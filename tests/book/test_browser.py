@@ -81,23 +81,6 @@ def test_page_fits_a_phone(visit):
     assert not wide
 
 
-def test_clouds_are_alive_and_follow_the_theme(visit):
-    wrong = visit[0].evaluate("""async () => {
-        const root = document.documentElement, before = root.dataset.theme;
-        const wrong = [];
-        for (const theme of ["dark", "light"]) {
-            root.dataset.theme = theme;
-            await new Promise(done => setTimeout(done, 100));
-            for (const figure of document.querySelectorAll("figure.th-cloud"))
-                if (!("live" in figure.dataset) || figure.hasAttribute("data-theme-dark") !== (theme === "dark"))
-                    wrong.push(theme + ": " + figure.textContent.slice(0, 80));
-        }
-        root.dataset.theme = before;
-        return wrong;
-    }""")
-    assert not wrong
-
-
 def test_no_serious_accessibility_violation(visit):
     """By axe-core's rules, colours in both themes, with every live figure on the page."""
     tab = visit[0]

@@ -2,7 +2,7 @@
 
 import json
 import re
-import subprocess
+import sys
 from pathlib import Path
 from statistics import median
 
@@ -13,12 +13,12 @@ import yaml
 from th_utils.models.registry import DEFAULT, MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import fold  # noqa: E402
+
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
 DIRECTIVE = re.compile(r"^\s*(`{3,}|:{3,})\{|\{[a-z:]+\}`", re.MULTILINE)
-EXERCISE = re.compile(r"^(#{2,6}\s.*|\*\*)exercise\s+[\w.]+", re.I | re.M)  # a heading or a bold lead
-FOLD = re.compile(r"<details[^>]*>\s*<summary>.*?solution.*?</summary>.*?</details>", re.I | re.S)
-CODE_FOLDS = {"hide-input", "hide-cell", "solution"}
 RUNGS = ["recall", "modify", "implement", "investigate"]
 RUNG = re.compile(r"^### Exercise (\d+) \((\w+), (\d+) min(, open)?\)$", re.M)
 HINT = re.compile(r"^<details><summary>Hint (\d)</summary>(.+)</details>$", re.M)
@@ -46,19 +46,16 @@ def setup_cell(path: Path) -> str:
     return cells(nbformat.read(path, as_version=4), "code")[0].source
 
 
-def test_there_are_notebooks():
-    assert PATHS
-
-
-def test_notebook_is_valid_and_runs_on_python3(notebook):
+def test_notebook_is_valid_runs_on_python3_and_stores_nothing_that_a_run_made(notebook):
     nbformat.validate(notebook)
-    assert notebook.metadata.kernelspec.name == "python3"
-
-
-def test_nothing_is_stored_that_a_run_made(notebook):
+    assert notebook.metadata.kernelspec.name == "python3" and "widgets" not in notebook.metadata
     for cell in cells(notebook, "code"):
-        assert cell.outputs == [] and cell.execution_count is None, cell.source[:80]
-    assert "widgets" not in notebook.metadata
+        assert cell.source.strip() and cell.outputs == [] and cell.execution_count is None, cell.source[:80]
+
+
+def test_cells_are_folded_as_the_tool_folds_them(path):
+    text = path.read_text(encoding="utf8")
+    assert fold.folded(text) == text, "run make fold"
 
 
 def test_setup_cell_is_the_same_everywhere(path):
@@ -85,13 +82,13 @@ def test_setup_cell_offers_the_models_in_a_form_of_colab(path):
     assert source.startswith("# @title ") and len(source.splitlines()) <= 12
     ((default, offered),) = re.findall(r'^MODEL = "(\S+)"  # @param (\[.+?\]) \{allow-input: true\}$', source, re.M)
     offered = json.loads(offered)
-    assert default == DEFAULT and set(offered) == {name for name, card in MODELS.items() if card.kind != "tiny"}
+    assert default == DEFAULT and set(offered) == set(MODELS)
     assert source.endswith("\nth.setup(MODEL)")
 
 
 def test_code_cells_are_short(notebook):
-    sources = [cell.source.splitlines() for cell in cells(notebook, "code")]
-    lengths = [len([line for line in lines if line.strip()]) for lines in sources]
+    sources = [re.sub("^# @title .*", "", cell.source) for cell in cells(notebook, "code")]
+    lengths = [sum(bool(line.strip()) for line in source.splitlines()) for source in sources]
     assert median(lengths) <= 8
     assert max(lengths) <= 25
 
@@ -110,19 +107,14 @@ def test_one_title_and_no_skipped_heading_level(notebook):
     assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
 
 
-def test_chapter_has_exercises_with_solutions(notebook):
-    """At least three, and each one is followed, before the next, by a folded solution."""
-    exercises: list[list] = []
+def test_every_exercise_is_followed_by_its_solution(notebook):
+    kinds = []  # E for an exercise, S for a solution
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and EXERCISE.search(cell.source):
-            exercises.append([])
-        if exercises:
-            exercises[-1].append(cell)
-    assert len(exercises) >= 3
-    for part in exercises:
-        text = [cell for cell in part if cell.cell_type == "markdown" and FOLD.search(cell.source)]
-        code = [cell for cell in part if CODE_FOLDS & set(cell.metadata.get("tags", []))]
-        assert text or code, f"no folded solution after: {part[0].source[:80]}"
+        if cell.cell_type == "markdown":
+            kinds += re.findall("^### (E)xercise ", cell.source, re.M)
+        if "solution" in cell.metadata.get("tags", []):
+            kinds.append("S")
+    assert re.fullmatch("(ES+){3,}", "".join(kinds))
 
 
 def test_every_exercise_is_a_rung_with_minutes_and_three_hints(notebook):
@@ -165,15 +157,11 @@ def test_quiz_explains_every_answer(notebook):
     assert len(set(rights)) > 1, "the right answer is always the same letter"
 
 
-def test_folds_are_closed(notebook):
-    for cell in cells(notebook, "markdown"):
-        assert cell.source.count("<details") == cell.source.count("</details>"), cell.source[:80]
-
-
-def test_hints_on_one_line_are_html(notebook):
+def test_folds_are_closed_and_hold_html(notebook):
     """A line that begins with a tag is no Markdown: backticks and dollars in it would stand on the page as they are."""
-    lines = [line for cell in cells(notebook, "markdown") for line in cell.source.splitlines()]
-    assert not [line for line in lines if line.startswith("<details") and re.search(r"`|\$[^$]+\$", line)]
+    for source in [cell.source for cell in cells(notebook, "markdown")]:
+        assert source.count("<details") == source.count("</details>"), source[:80]
+        assert not re.search(r"^<details.*(`|\$[^$]+\$)", source, re.M), source[:80]
 
 
 def test_chapter_of_the_contents_exists():
@@ -181,14 +169,3 @@ def test_chapter_of_the_contents_exists():
     named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
     stems = {f"notebooks/{path.stem}" for path in PATHS}
     assert {name for name in named if name.startswith("notebooks/")} == stems
-
-
-def test_colab_button_leads_to_a_tracked_file(path):
-    """The theme makes repository/blob/branch/path of it: branch and file must be what is published."""
-    assert CONFIG["repository"]["branch"] and not CONFIG["repository"].get("path_to_book")
-    assert CONFIG["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
-    name = path.relative_to(ROOT).as_posix()
-    listing = subprocess.run(["git", "ls-files", "--", name], cwd=ROOT, capture_output=True, text=True)
-    if listing.returncode:
-        pytest.skip("not a git checkout")
-    assert listing.stdout.strip() == name, f"{name} is not tracked by git"

@@ -78,42 +78,28 @@ def linked(page: str) -> list[tuple[str, str]]:
     return [(" ".join(words.split()), entry) for entry, words in found]
 
 
-def test_first_use_in_prose_is_linked_and_nothing_else(source):
-    pages, warnings, _ = build(source)
-    assert not warnings
+def test_first_use_in_prose_is_linked_and_nothing_else_in_parallel_too(source):
+    pages, warnings, minutes = build(source)
+    assert not warnings and minutes["notebooks/one"] == 35
     words = [("Channels", "channel"), ("name movers", "name-mover"), ("mover", "mover")]
     assert linked(pages["notebooks/one"]) == words
     assert 'title="A direction in the stream."' in pages["notebooks/one"]
     assert linked(pages["book/glossary"]) == []
-
-
-def test_reading_in_parallel_and_building_twice_change_nothing(source):
-    once, _, _ = build(source)
-    twice, _, _ = build(source)
     shutil.rmtree(source.parent / "out")
     shutil.rmtree(source.parent / "doctrees")
-    parallel, warnings, minutes = build(source, jobs=2)
-    assert once == twice == parallel and not warnings
-    assert minutes["notebooks/one"] == 35
+    assert build(source, jobs=2) == (pages, warnings, minutes)
 
 
-def test_a_changed_meaning_reaches_pages_that_did_not_change(source):
-    build(source)
-    (source / "book" / "glossary.md").write_text(GLOSSARY.replace("A direction", "One line"), encoding="utf8")
-    pages, _, _ = build(source)
-    assert 'title="One line in the stream."' in pages["notebooks/one"]
-
-
-def test_a_changed_style_sheet_is_taken_though_no_page_changed(source):
+def test_a_changed_meaning_and_style_sheet_reach_pages_that_did_not_change(source):
     build(source)
     (source / "_static" / "book.css").write_text("b {}", encoding="utf8")
     build(source)
     assert (source.parent / "out" / "_static" / "book.css").read_text(encoding="utf8") == "b {}"
+    (source / "book" / "glossary.md").write_text(GLOSSARY.replace("A direction", "One line"), encoding="utf8")
+    assert 'title="One line in the stream."' in build(source)[0]["notebooks/one"]
 
 
 def test_a_chapter_without_its_cost_is_a_warning(source):
-    _, warnings, minutes = build(source)
-    assert not warnings and (minutes["notebooks/one"], minutes["notebooks/two"], minutes["index"]) == (35, 5, None)
     (source / "notebooks" / "two.md").write_text("# Two\n\nNo word about time.\n", encoding="utf8")
     _, warnings, minutes = build(source)
     assert "notebooks/two" in warnings and "About N minutes" in warnings and minutes["notebooks/two"] is None
