@@ -106,11 +106,11 @@ def interventions(name: str | None = None, n: int = 32, lengths=(15, 30, 60, 120
         clean, rows = th.run(model, prompts), torch.arange(n)
 
         def whole(prompts=prompts, rows=rows):
-            logits = model.run_with_hooks(prompts.tokens, fwd_hooks=dial.zero(at=prompts.end))[rows, prompts.end]
+            logits = model.run_with_hooks(prompts.tokens, fwd_hooks=dial.scale(0.0, at=prompts.end))[rows, prompts.end]
             return logits[rows, prompts.answer] - logits[rows, prompts.distractor]
 
         def last(prompts=prompts, clean=clean):
-            return th.logit_difference(model, th.rerun_last(model, clean, dial.zero()))
+            return th.logit_difference(model, th.rerun_last(model, clean, dial.scale(0.0)))
 
         torch.testing.assert_close(whole(), last(), atol=1e-3, rtol=1e-3)
         result[str(prompts.tokens.shape[1])] = common.pairs(whole, last, repeats)

@@ -1,15 +1,12 @@
 """What the unit tests share: the tiny models, prompts and runs on them, and errors as a user sees them."""
 
-import atexit
 import contextlib
 import functools
-import tempfile
-from pathlib import Path
 
 import jaxtyping
 import pytest
-import tiny_models
 import torch
+from tiny_models import TINY, load
 
 import th_utils as th
 from th_utils.models.hub import ModelNotFound
@@ -17,25 +14,6 @@ from th_utils.models.registry import DEFAULT
 from th_utils.tasks import ioi
 
 torch.set_num_threads(1)
-TINY = ("tiny-gpt2", "tiny-neox", "tiny-llama")
-
-
-@functools.cache
-def _tiny_folders(seed: int) -> dict[str, Path]:
-    folder = tempfile.TemporaryDirectory(prefix="th-tiny-")
-    atexit.register(folder.cleanup)
-    return tiny_models.write(Path(folder.name), seed)
-
-
-def tiny_folder(name: str, seed: int = 0) -> Path:
-    """The directory of a tiny model, gone when Python exits."""
-    return _tiny_folders(seed)[name]
-
-
-def load(name: str, seed: int = 0, **how):
-    """A fresh model: one of the tiny ones, with weights drawn from `seed`, or any other by its name."""
-    return th.load_model(tiny_folder(name, seed) if name in TINY else name, **how)
-
 
 _load = functools.cache(load)  # once per process: these are read-only here, and edits restore what they change
 

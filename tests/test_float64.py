@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import reference
 import torch
-from conftest import TINY, load, tiny_folder
 from dense import Dense, f64, turn
+from tiny_models import TINY, load, tiny_folder
 
 import th_utils as th
 from th_utils.models.hub import read_folder
@@ -117,12 +117,12 @@ def scores(weights):
 def channels_and_component_edits(weights):
     target, v = th.channel(weights, TWO), np.array([component(weights, part)[2] for part in TWO])
     W_O = [f64(weights.W_O[part[:2]]) for part in TWO]
-    made = [th.scale_component(weights, target, FACTOR), th.zero_component(weights, target),
+    made = [th.scale_component(weights, target, FACTOR), th.scale_component(weights, target, 0.0),
             th.set_component(weights, target, [1.5, -2.0])]  # fmt: skip
     steered = [s @ weights.W_O[part[:2]] for s, part in zip(target.steer, TWO, strict=True)]
-    found = [target.directions, target.gram(), target.readout, steered]
+    found = [target.directions, target.readout, steered]
     found += [edit.left @ edit.right for edits in made for edit in edits] + [edit.bias for edit in made[2]]
-    wanted = [v, v @ v.T, [M @ one for M, one in zip(W_O, v, strict=True)], v]
+    wanted = [v, [M @ one for M, one in zip(W_O, v, strict=True)], v]
     for factor in (FACTOR, 0, 0):
         wanted += [(factor - 1) * M @ np.outer(one, one) for M, one in zip(W_O, v, strict=True)]
     return found, [*wanted, 1.5 * v[0], -2.0 * v[1]]
@@ -197,7 +197,7 @@ def rerun_last_and_coordinates(w):
     wanted = [[[one[head] @ f64(w.weights.W_O[head]) @ v for head, v in directions(w)] for one in z]]
     for hooks, new in (
         (w.target.set([1.5, -2.0]), lambda i, c: c * 0 + [1.5, -2.0][i]),
-        (w.target.zero(), lambda i, c: 0 * c),
+        (w.target.scale(0.0), lambda i, c: 0 * c),
     ):
         last, passes = th.rerun_last(w.model, w.end, hooks), written(w, new, True)
         found += [th.logits(w.model, last), last.at().resid.transpose(0, 1)]
@@ -237,17 +237,15 @@ def path_patch(w):
 
 
 @of_models
-def keep_heads_and_knock_out(w):
-    chosen, found, wanted = [(0, 1), (2, 3)], [], []
-    for function, kept in ((th.keep_heads, True), (th.knock_out, False)):
+def keep_heads(w):
+    chosen = [(0, 1), (2, 3)]
 
-        def change(i, layer, point, z, kept=kept):
-            keeps = np.array([((layer, head) in chosen) == kept for head in range(4)])
-            return np.where(keeps[:, None], z, w.other[i]["z"][layer]) if point == "z" else None
+    def change(i, layer, point, z):
+        keeps = np.array([(layer, head) in chosen for head in range(4)])
+        return np.where(keeps[:, None], z, w.other[i]["z"][layer]) if point == "z" else None
 
-        found.append(function(w.model, w.prompts, w.new.z, chosen).at().resid.transpose(0, 1))
-        wanted.append(ends(again(w, change), "resid"))
-    return found, wanted
+    found = th.keep_heads(w.model, w.prompts, w.new.z, chosen).at().resid.transpose(0, 1)
+    return found, ends(again(w, change), "resid")
 
 
 @of_models

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import load
+from tiny_models import load
 
 import th_utils as th
 from th_utils.tasks import ioi
@@ -40,7 +40,7 @@ def applied(model, edit):
 EDGE = th.Edge((3, 1))
 MIXED = {  # what is called with things of my model and of the other one, and which of them are named
     "random_channel": (lambda m, o: th.random_channel(m.weights, o.channel), "weights and channel"),
-    "zero_component": (lambda m, o: th.zero_component(m.weights, o.channel), "weights and channel"),
+    "scale_component": (lambda m, o: th.scale_component(m.weights, o.channel, 0.5), "weights and channel"),
     "set_component": (lambda m, o: th.set_component(o.weights, m.channel, 1.0), "weights and channel"),
     "coordinates": (lambda m, o: m.channel.coordinates(o.clean), "channel and run"),
     "rerun": (lambda m, o: th.rerun(m.model, o.clean), "model and run"),
@@ -71,7 +71,7 @@ def test_things_of_two_models_are_refused_by_name(mine, other, refuses, name):
 
 def test_records_made_by_hand_fit_everywhere(mine, other):
     """They have no fingerprint; whoever makes them answers for them."""
-    th.zero_component(replace(other.weights, fingerprint=None), mine.channel)
+    th.scale_component(replace(other.weights, fingerprint=None), mine.channel, 0.5)
     replace(other.channel, fingerprint=None).coordinates(mine.clean)
     th.rerun_last(mine.model, replace(other.clean, fingerprint=None))
     th.patch_edges(mine.model, mine.clean, replace(other.new, fingerprint=None), EDGE)
@@ -97,5 +97,5 @@ def test_a_new_run_of_other_prompts_is_refused(mine, refuses):
     for call in (lambda: th.patch_edges(mine.model, mine.clean, turned, EDGE),
                  lambda: th.path_patch(mine.model, mine.clean, turned, [(0, 1)]),
                  lambda: th.ablated(mine.clean, turned, "resample")):  # fmt: skip
-        with refuses("differ in where .*S2.* is: use a corrupted version of the same prompts"):
+        with refuses("differ in where .*S2.* is: corrupt clean's"):
             call()

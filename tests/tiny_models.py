@@ -10,8 +10,11 @@ differ between heads and norms have something to fold.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +22,10 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast
 
+import th_utils as th
 from th_utils import tasks
 
+TINY = ("tiny-gpt2", "tiny-neox", "tiny-llama")
 BOS, PAD = "<|endoftext|>", "<pad>"
 N_CTX = 512
 TASKS = ("ioi", "laundry_list", "colored_objects", "facts")
@@ -140,6 +145,23 @@ def _strings(value: object) -> Iterator[str]:
     elif isinstance(value, (list, tuple, set, frozenset)):
         for part in value:
             yield from _strings(part)
+
+
+@functools.cache
+def _tiny_folders(seed: int) -> dict[str, Path]:
+    folder = tempfile.TemporaryDirectory(prefix="th-tiny-")
+    atexit.register(folder.cleanup)
+    return write(Path(folder.name), seed)
+
+
+def tiny_folder(name: str, seed: int = 0) -> Path:
+    """The directory of a tiny model, gone when Python exits."""
+    return _tiny_folders(seed)[name]
+
+
+def load(name: str, seed: int = 0, **how):
+    """A fresh model: one of the tiny ones, with weights drawn from `seed`, or any other by its name."""
+    return th.load_model(tiny_folder(name, seed) if name in TINY else name, **how)
 
 
 if __name__ == "__main__":

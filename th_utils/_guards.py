@@ -5,7 +5,6 @@ a count is due, NaN, and tensors of another shape are refused rather than made t
 that look right. What torch or numpy refuse loudly is left to them.
 """
 
-import math
 from operator import index
 
 import numpy as np
@@ -25,15 +24,6 @@ def whole(name: str, value, low: int = 1, high: int | None = None) -> int:
     return found
 
 
-def real(name: str, value, above: float = -math.inf, below: float = math.inf) -> float:
-    """Return a finite number between the bounds."""
-    found = float(value)
-    if not (math.isfinite(found) and above < found < below):
-        bounds = "".join(f", {word} {x:g}" for word, x in (("above", above), ("below", below)) if math.isfinite(x))
-        raise ValueError(f"{name} must be a finite number{bounds}, got {value!r}")
-    return found
-
-
 def numbers(name: str, values, shape: dict[str, int | None] | None = None, like: Tensor | None = None) -> Tensor:
     """Return finite real numbers as a float tensor of this shape, of the kind and on the device of `like`.
 
@@ -41,7 +31,7 @@ def numbers(name: str, values, shape: dict[str, int | None] | None = None, like:
     """
     found = _shaped(name, values, shape)
     if found.is_complex() or not all_finite(found):
-        raise ValueError(f"{name} must be finite real numbers, got {_described(found)} with other entries")
+        raise ValueError(f"{name} must be finite real numbers: NaN, infinite or complex ones in {_described(found)}")
     if like is not None:
         return found.to(like)
     return found if found.dtype == torch.float64 else found.float()
@@ -90,11 +80,8 @@ def same_model(**records) -> None:
 def _shaped(name: str, values, shape: dict[str, int | None] | None) -> Tensor:
     found = torch.as_tensor(values)
     if shape is not None:
-        lengths = list(shape.values())
-        fits = found.ndim == len(lengths) and all(
-            n > 0 if wanted is None else n == wanted for n, wanted in zip(found.shape, lengths, strict=True)
-        )
-        if not fits:
+        pairs = zip(found.shape, shape.values(), strict=False)
+        if found.ndim != len(shape) or any(n != wanted if wanted is not None else n == 0 for n, wanted in pairs):
             wanted = ", ".join(axis if n is None else f"{axis}={n}" for axis, n in shape.items())
             raise ValueError(f"{name} must be [{wanted}], got {_described(found)}")
     return found

@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from ._guards import real
-
 
 class Estimate(NamedTuple):
     """A value with its confidence interval; prints as `0.71 [0.66, 0.76]`."""
@@ -58,19 +56,19 @@ def share(hits, level: float = 0.95) -> Estimate:
 def bootstrap(statistic: Callable, *samples, level: float = 0.95, n_resamples: int = 1000, seed: int = 0) -> Estimate:
     """Estimate `statistic(*samples)` with a percentile bootstrap that resamples the samples together (paired).
 
-    Raises `ValueError` for samples of different lengths, empty ones, and numbers that are not finite.
+    Raises `ValueError` for samples of different lengths, empty ones, numbers that are not finite, and another level.
     """
+    if not 0 < level < 1:  # scipy would return the extremes
+        raise ValueError(f"level must be between 0 and 1, got {level}")
     arrays = [_flat("samples", sample) for sample in samples]
     if len({one.size for one in arrays}) != 1:
-        raise ValueError(
-            f"samples must have equal lengths (they are resampled together), got {[*map(np.size, arrays)]}"
-        )
+        raise ValueError(f"samples are resampled together, their lengths must be equal: {[*map(np.size, arrays)]}")
     value = float(statistic(*arrays))
     if all(one.size == 1 or np.ptp(one) == 0 for one in arrays):
         return Estimate.of(value)
     simple = len(arrays) == 1 and statistic is np.mean
     interval = stats.bootstrap(
-        arrays, statistic, paired=len(arrays) > 1, vectorized=simple, confidence_level=real("level", level, 0.0, 1.0),
+        arrays, statistic, paired=len(arrays) > 1, vectorized=simple, confidence_level=level,
         n_resamples=n_resamples, method="percentile", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return Estimate(value, float(interval.low), float(interval.high))

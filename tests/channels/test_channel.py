@@ -53,7 +53,7 @@ def test_coordinates_are_attention_weighted_readings(model, weights, target, cle
 def test_names_cosines_and_steering(weights, target):
     assert target.names == ("1.2.0", "1.2.3", "2.0.1") and len(target) == 3
     assert target.heads == ((1, 2), (1, 2), (2, 0)) and target.first_layer == 1
-    gram = target.gram()
+    gram = target.directions @ target.directions.T
     torch.testing.assert_close(gram.diagonal(), torch.ones(3), **CLOSE)
     assert abs(gram[0, 1]) < 1e-5, "components of one head are orthogonal"
     torch.testing.assert_close(gram[0, 2], weights.ov.write[1, 2, 0] @ weights.ov.write[2, 0, 1], **CLOSE)
@@ -62,10 +62,9 @@ def test_names_cosines_and_steering(weights, target):
 
 
 @pytest.mark.parametrize("make, expected", [
-    (lambda c, at: c.zero(at), torch.zeros_like),
     (lambda c, at: c.scale(VALUES, at), lambda c: c * VALUES),
     (lambda c, at: c.set(VALUES, at), VALUES.expand_as),
-], ids=["zero", "scale", "set"])  # fmt: skip
+], ids=["scale", "set"])  # fmt: skip
 def test_only_the_requested_coordinates_and_position_change(model, weights, target, prompts, clean, make, expected):
     at = prompts.positions["S2"]
     z, _ = whole(model, prompts, make(target, at))
@@ -94,7 +93,7 @@ def test_set_reaches_its_value_in_every_layer_and_for_every_prompt(model, target
 
 
 def test_the_last_token_and_the_whole_run_agree(model, target, prompts, clean):
-    for make in (target.zero, lambda at=None: target.set(3.0, at), lambda at=None: target.scale(-1.0, at)):
+    for make in (lambda at=None: target.set(3.0, at), lambda at=None: target.scale(-1.0, at)):
         _, logits = whole(model, prompts, make(at=prompts.end))
         ours = th.logits(model, th.rerun_last(model, clean, make()))
         torch.testing.assert_close(ours, reference.at(logits, prompts.end), **CLOSE)
@@ -112,7 +111,7 @@ def test_random_channels_avoid_the_channel_and_stay_in_the_write_space(model, we
     assert abs(control.directions[2] @ target.directions[2]) < 1e-5
     for i, head in enumerate(control.heads):
         torch.testing.assert_close(control.steer[i] @ weights.W_O[head], control.directions[i], **CLOSE)
-    run = th.rerun_last(model, clean, control.zero())
+    run = th.rerun_last(model, clean, control.scale(0.0))
     torch.testing.assert_close(target.coordinates(run)[:, :2], target.coordinates(clean)[:, :2], **CLOSE)
     assert control.coordinates(run).abs().max() < 1e-4 < control.coordinates(clean).abs().max()
 

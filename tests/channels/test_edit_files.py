@@ -19,7 +19,7 @@ def edits(weights):
     """Every kind of edit: rank 1, with a constant, a whole head, a reader."""
     target = th.channel(weights, [(1, 2, 0), (2, 0, 1)])
     directions = torch.randn(2, weights.d_model, generator=torch.Generator().manual_seed(0))
-    return [*th.zero_component(weights, target), *th.set_component(weights, target, -1.5),
+    return [*th.scale_component(weights, target, 0.0), *th.set_component(weights, target, -1.5),
             th.scale_head(weights, (3, 1), 1.3), th.scale_reading(weights, (2, 1), directions, 2.0)]  # fmt: skip
 
 

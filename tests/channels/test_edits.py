@@ -36,7 +36,7 @@ def unchanged(model):
 
 
 @pytest.mark.parametrize("hooks, edits", [
-    (lambda c: c.zero(), lambda w, c: th.zero_component(w, c)),
+    (lambda c: c.scale(0.0), lambda w, c: th.scale_component(w, c, 0.0)),
     (lambda c: c.scale(-1.5), lambda w, c: th.scale_component(w, c, -1.5)),
     (lambda c: c.set(2.5), lambda w, c: th.set_component(w, c, 2.5)),
     (lambda c: c.set([0.7, -3.0, 4.0]), lambda w, c: th.set_component(w, c, [0.7, -3.0, 4.0])),
@@ -53,7 +53,7 @@ def test_edits_equal_hooks_at_every_position(model, weights, target, prompts, ho
 
 def test_zeroing_removes_one_rank_from_the_circuit(model, weights, target):
     """W_OV' = W_OV − Σ σ u v: the weights that the model then has."""
-    with th.edited(model, th.zero_component(weights, target)):
+    with th.edited(model, th.scale_component(weights, target, 0.0)):
         after = th.head_weights(model)
     ov = weights.ov
     for head in [(1, 2), (2, 0), (1, 1)]:
@@ -184,7 +184,7 @@ def test_edits_that_do_not_fit_are_refused_before_any_change(model, refuses, bad
 def test_shared_keys_and_values_cannot_be_edited_for_one_head(model, weights, refuses, matrix):
     mine = edit(matrix=matrix, left=torch.ones(32, 1), right=torch.ones(1, 8))
     if th.parts.shape(model).groups > 1:
-        with refuses(f"{matrix}, which 2 query heads share"), th.edited(model, mine):
+        with refuses(f"{matrix}, which 2 heads share"), th.edited(model, mine):
             pytest.fail("the block must not run")
     else:
         with th.edited(model, mine):

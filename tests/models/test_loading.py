@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from conftest import TINY, tiny_folder
 from huggingface_hub import constants as hub_constants
 from safetensors.torch import load_file, save_file
+from tiny_models import TINY, tiny_folder
 from transformer_lens.model_bridge import TransformerBridge
 
 from th_utils.models import hub, loading
@@ -228,7 +228,7 @@ def test_pickled_weights_are_never_read(checkpoints, tmp_path):
     folder = shutil.copytree(checkpoints["tiny-gpt2"], tmp_path / "pickled")
     (folder / "model.safetensors").unlink()
     torch.save({"wte.weight": Bomb()}, folder / "pytorch_model.bin")
-    with pytest.raises(ModelNotFound, match="save_pretrained.*unpickling can run any code"):
+    with pytest.raises(ModelNotFound, match="can run any code.*save_pretrained"):
         load_model(folder)
 
 
@@ -265,7 +265,7 @@ LOST, CUT = "model.layers.2.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.wei
 def test_damaged_checkpoint(damage, checkpoints, tmp_path):
     folder = shutil.copytree(checkpoints["tiny-llama"], tmp_path / "damaged")
     damage(folder)
-    with pytest.raises(ModelNotFound, match="could not be read|not complete|has no") as caught:
+    with pytest.raises(ModelNotFound, match="could not be read|lacks|has no") as caught:
         load_model(folder)
     assert str(folder) in str(caught.value)
 
@@ -303,7 +303,7 @@ def test_the_environment_wins_over_the_picker_and_says_so(setup, monkeypatch, ca
     for outer, name in ((None, "gpt2"), ("pythia-160m", "pythia-160m")):
         if outer:
             monkeypatch.setenv("TH_MODEL", outer)
-        with pytest.raises(ValueError, match="unknown model 'gpt-2'. Known names: smollm2-135m, gpt2"):
+        with pytest.raises(ValueError, match="unknown model 'gpt-2': expected one of smollm2-135m, gpt2"):
             setup("gpt-2")  # refused at once, and changes nothing
         assert find_card().name == name
     setup("gpt2")
@@ -320,14 +320,6 @@ def test_setup_seeds_and_says_what_is_in_use(setup, capsys):
     line = capsys.readouterr().out.splitlines()[0]
     for part in ("th-utils", f"torch {torch.__version__}", "transformer-lens 4.", "model gpt2", "threads", "seed 3"):
         assert part in line
-
-
-@pytest.mark.parametrize("found", ["4.2.9", "5.0.0", "3.5.1"])
-def test_unsupported_transformer_lens(found, monkeypatch):
-    monkeypatch.setattr(loading, "version", lambda package: found)
-    for call in (loading.setup, lambda: load_model("gpt2")):
-        with pytest.raises(RuntimeError, match=f"transformer-lens>=4.3,<5.*{found}.*pip install"):
-            call()
 
 
 def test_import_is_light_and_telemetry_off():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import TINY, load
+from tiny_models import TINY, load
 
 import th_utils as th
 from th_utils.tasks import ioi

@@ -38,7 +38,7 @@ def check(model, prompts):
         assert prompts.at("right object")[i] < prompts.at("question")[i] <= prompts.end[i]
         assert model.tokenizer.decode(prompts.tokens[i, 1 : prompts.end[i] + 1]) == prompts.text[i]
     for what in ("colour", "object"):
-        assert (co.mentions(prompts, what).diff(dim=1) > 0).all(), "in the order of the text"
+        assert (prompts.numbered(what).diff(dim=1) > 0).all(), "in the order of the text"
     rows, ids = torch.arange(len(prompts)), co.candidates(model, prompts)
     assert torch.equal(ids[rows, torch.tensor(prompts.table.asked)], prompts.answer)
     assert torch.equal(ids[rows, torch.tensor(prompts.table.paired)], prompts.distractor)

@@ -30,8 +30,8 @@ def words_at(model, prompts, i, positions):
 def check(model, prompts, listed=True):
     """What holds of all prompts: positions, answer, distractor, text and table agree."""
     tokenizer, frame = model.tokenizer, ll.FRAMES[prompts.table.frame[0]]
-    first = ll.first_mentions(prompts) if listed else None
-    second = ll.second_mentions(prompts) if frame.ticking else None
+    first = prompts.numbered("item") if listed else None
+    second = prompts.numbered("ticked") if frame.ticking else None
     with_bos = int(prompts.tokens[0, 0].item() == tokenizer.bos_token_id)
     for i, row in enumerate(prompts.table.itertuples()):
         ids = [tokenizer.encode(" " + item, add_special_tokens=False) for item in row.items]
@@ -99,7 +99,7 @@ def test_without_the_list_only_the_ticking_is_left(gpt2, refuses, frame):
     for whole, rest, row in zip(listed.text, prior.text, prior.table.itertuples(), strict=True):
         assert whole.endswith(rest) and row.items[row.answer_index] not in rest.replace(":", "").split()
     with refuses("item 0"):
-        ll.first_mentions(prior)
+        prior.numbered("item")
 
 
 def test_the_cue_frame_asks_for_first_or_last(gpt2, refuses):
@@ -108,7 +108,7 @@ def test_the_cue_frame_asks_for_first_or_last(gpt2, refuses):
     for text, index in zip(prompts.text, prompts.table.answer_index, strict=True):
         assert f"The {'last' if index else 'first'} thing that" in text
     with refuses("ticked 0"):
-        ll.second_mentions(prompts)
+        prompts.numbered("ticked")
 
 
 @pytest.mark.parametrize("n, n_items", [(1, 7), (30, 5), (33, 5), (41, 20)])
@@ -217,7 +217,7 @@ def test_the_answer_of_corrupted_prompts_stays_the_clean_one_in_every_order(gpt2
     ({"items": ["lamp", "rope", "needs"]}, "'needs'.* is also another token"),
     ({"items": ["lamp", "and", "coat"], "listed": False}, "'and'.* is also another token"),
     ({"items": ["lamp", "first", "coat"], "frame": "cue", "n": 9}, "'first'.* is also another token"),
-    ({"items": ["lamp", "rope", "Nebuchadnezzar"]}, "'Nebuchadnezzar' is .* exactly one"),
+    ({"items": ["lamp", "rope", "Nebuchadnezzar"]}, "'Nebuchadnezzar' is .* not one"),
     ({"items": ["lamp", "rope", "old coat"]}, "'old coat' is 2 tokens"),
 ])  # fmt: skip
 def test_bad_requests_are_refused(gpt2, refuses, arguments, match):

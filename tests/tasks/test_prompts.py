@@ -133,7 +133,7 @@ def test_single_token_words_keeps_order_and_drops_the_rest(tokenizer, refuses):
     assert single_token_words(tokenizer, ["store", "Nebuchadnezzar", "old coat", "", "Mary"]) == ("store", "Mary")
     assert tokenizer.decode([word_id(tokenizer, "store")]) == " store"
     for word in ("Nebuchadnezzar", "old coat", " coat", "", " "):
-        with refuses("exactly one: leave it out"):
+        with refuses("not one: tasks.single_token"):
             word_id(tokenizer, word)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .._guards import indices, numbers, same_model
 from ..runs.engine import Hook, rows_of
-from ..runs.record import Run
+from ..runs.record import Run, Where
 from ..weights.heads import Component, Head, HeadWeights, check_component, label
 
 NOISE = 1e-6  # relative error of weights in float32, a few roundings in
@@ -47,13 +47,7 @@ class Channel:
     def first_layer(self) -> int:
         return min(layer for layer, _ in self.heads)
 
-    def gram(self) -> Float[Tensor, "components components"]:
-        """Compute the cosines between the directions: how far the channel has as many dimensions as components."""
-        return self.directions @ self.directions.T
-
-    def coordinates(
-        self, run: Run, where: str | Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "batch components"]:
+    def coordinates(self, run: Run, where: Where = None) -> Float[Tensor, "batch components"]:
         """Read the activation c of every component from a run, at END or another position.
 
         Raises `ValueError` for a run of another model or one that stops before the channel.
@@ -73,10 +67,6 @@ class Channel:
         factors = self.per_component(factor, "factor")
         return self._hooks(lambda i, c, rows: _of_batch(factors, rows, c)[..., i, None].to(c) * c, at)
 
-    def zero(self, at: Int[Tensor, " batch"] | None = None) -> list[Hook]:
-        """Make hooks that remove the components: c ← 0."""
-        return self.scale(0.0, at)
-
     def set(self, value: float | Sequence[float] | Tensor, at: Int[Tensor, " batch"] | None = None) -> list[Hook]:
         """Make hooks that put the coordinates to given values: c ← value.
 
@@ -91,33 +81,25 @@ class Channel:
         if values.ndim == 0:
             values = values.expand(len(self))
         if values.shape[-1] != len(self) or values.ndim > 2:
-            raise ValueError(
-                f"{name} must be one number, {len(self)} numbers (one per component {self.names}) "
-                f"or [batch, {len(self)}], got shape {tuple(values.shape)}"
-            )
+            wanted = f"one number, one for each of {', '.join(self.names)}, or [batch, {len(self)}]"
+            raise ValueError(f"{name} must be {wanted}, got shape {tuple(values.shape)}")
         return values
 
     def _hooks(self, new_value, at: Int[Tensor, " batch"] | None) -> list[Hook]:
         """One hook per layer; `new_value(i, c, rows)` is component i's new coordinate, `c` its old [batch, pos]."""
-        layers: dict[int, list[int]] = {}
-        for i, (layer, _) in enumerate(self.heads):
-            layers.setdefault(layer, []).append(i)
 
-        def make(members: list[int]):
-            def hook(z: Tensor, hook) -> Tensor:
-                changed, rows = z.clone(), rows_of(hook)
-                for i in members:
-                    head = self.heads[i][1]
+        def change(z: Tensor, hook) -> Tensor:
+            changed, rows = z.clone(), rows_of(hook)
+            for i, (layer, head) in enumerate(self.heads):
+                if layer == hook.layer():
                     c = z[:, :, head] @ self.readout[i].to(z)
                     delta = new_value(i, c, rows) - c
                     if at is not None:
                         delta = delta * _at(at[rows], z)
                     changed[:, :, head] += delta[..., None] * self.steer[i].to(z)
-                return changed
+            return changed
 
-            return hook
-
-        return [(f"blocks.{layer}.attn.hook_z", make(members)) for layer, members in layers.items()]
+        return [(f"blocks.{layer}.attn.hook_z", change) for layer in sorted({layer for layer, _ in self.heads})]
 
 
 def _at(positions: Tensor, z: Tensor) -> Tensor:
@@ -137,7 +119,7 @@ def _of_batch(values: Tensor, rows: slice, c: Tensor) -> Tensor:
 def channel(weights: HeadWeights, components: Sequence[Component]) -> Channel:
     """Make the channel of some OV components `(layer, head, component)`.
 
-    Several components of one head are orthogonal; those of different heads may not be (`Channel.gram`). Warns about a
+    Several components of one head are orthogonal; those of different heads may not be. Warns about a
     component whose singular value is so close to another one's that float32 noise turns it (`Decomposition.gaps`).
     Raises `ValueError` for no components, repeated ones, or ones outside the model.
     """
@@ -168,9 +150,7 @@ def random_channel(weights: HeadWeights, like: Channel, seed: int = 0) -> Channe
         taken = [like.directions[j] for j in range(len(like)) if like.heads[j] == (layer, head)]
         taken += [rows[j] for j in range(i) if like.heads[j] == (layer, head)]
         if len(taken) >= weights.d_head:
-            raise ValueError(
-                f"no room for a control: the channel has over half the dimensions of head {label((layer, head))}"
-            )
+            raise ValueError(f"no room for a control: the channel takes half of head {label((layer, head))} or more")
         mix = torch.randn(weights.d_head, generator=generator).to(weights.W_O)
         basis = torch.linalg.qr(weights.W_O[layer, head].T).Q
         avoid = torch.linalg.qr(torch.stack(taken, 1)).Q

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._guards import numbers, real, same_model
+from .._guards import numbers, same_model
 from ..models import parts
 from ..weights.heads import Head, HeadWeights, check_head, label
 from .channel import Channel
@@ -50,19 +50,13 @@ class Edit:
 def scale_component(weights: HeadWeights, target: Channel, factor: float) -> list[Edit]:
     """Scale the components of a channel, `W_O ← W_O (I + (factor − 1) v vᵀ)`: the weight form of `Channel.scale`.
 
-    Acts at every position, where the hook can be limited to one.
+    Acts at every position, where the hook can be limited to one. A factor of 0 removes them.
     """
     same_model(weights=weights, channel=target)
-    factor = real("factor", factor)
     return [
         _edit(weights, f"{name} ×{factor:g}", head, "W_O", (factor - 1) * (weights.W_O[head] @ v)[:, None], v[None])
         for name, head, v in zip(target.names, target.heads, target.directions, strict=True)
     ]
-
-
-def zero_component(weights: HeadWeights, target: Channel) -> list[Edit]:
-    """Remove the components of a channel, `W_O ← W_O (I − v vᵀ)`: the weight form of `Channel.zero`."""
-    return scale_component(weights, target, 0.0)
 
 
 def set_component(weights: HeadWeights, target: Channel, value: float | Sequence[float]) -> list[Edit]:
@@ -70,14 +64,13 @@ def set_component(weights: HeadWeights, target: Channel, value: float | Sequence
     values = target.per_component(value, "value")
     return [
         _edit(weights, f"{e.name} = {float(a):g}", e.head, "W_O", e.left, e.right, float(a) * v)
-        for e, a, v in zip(zero_component(weights, target), values, target.directions, strict=True)
+        for e, a, v in zip(scale_component(weights, target, 0.0), values, target.directions, strict=True)
     ]
 
 
 def scale_head(weights: HeadWeights, head: Head, factor: float) -> Edit:
     """Multiply all a head writes (W_O; the bias b_O belongs to the layer and stays)."""
-    head, factor = weights.check_head(head), real("factor", factor)
-    eye = torch.eye(weights.d_head).to(weights.W_O)
+    head, eye = weights.check_head(head), torch.eye(weights.d_head).to(weights.W_O)
     return _edit(weights, f"{label(head)} ×{factor:g}", head, "W_O", (factor - 1) * eye, weights.W_O[head])
 
 
@@ -86,7 +79,7 @@ def scale_query(weights: HeadWeights, head: Head, factor: float) -> Edit:
 
     Above 1 attention becomes sharper, below 1 flatter, below 0 it turns to what it avoided.
     """
-    head, factor = weights.check_head(head), real("factor", factor)
+    head = weights.check_head(head)
     eye, bias = torch.eye(weights.d_head).to(weights.W_Q), weights.b_Q[head]
     added = (factor - 1) * bias if bias.any() else None
     return _edit(weights, f"{label(head)} query ×{factor:g}", head, "W_Q", weights.W_Q[head], (factor - 1) * eye, added)
@@ -97,7 +90,7 @@ def scale_reading(weights: HeadWeights, reader: Head, directions: Float[Tensor, 
 
     `B` is an orthonormal basis of the directions. Raises `ValueError` when the directions are not [n, d_model].
     """
-    reader, factor = weights.check_head(reader), real("factor", factor)
+    reader = weights.check_head(reader)
     directions = numbers("directions", directions, {"n": None, "d_model": weights.d_model}, weights.W_Q)
     # An SVD, not QR: for repeated directions QR would make up further ones.
     basis, size, _ = torch.linalg.svd(directions.T, full_matrices=False)
@@ -120,16 +113,15 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     """
     flat = [edit for group in edits for edit in (group if isinstance(group, Sequence) else [group])]
     changes = [change for edit in flat for change in changes_of(model, edit)]
-    linears = {
-        e.head[0]: parts.output_linear(model, e.head[0]) for e in flat if e.bias is not None and e.matrix == "W_O"
-    }
+    biased = [edit for edit in flat if edit.bias is not None and edit.matrix == "W_O"]
+    linears = {edit.head[0]: parts.output_linear(model, edit.head[0]) for edit in biased}
     saved, biases = [(tensor, tensor.clone()) for tensor, _ in changes], {i: one.bias for i, one in linears.items()}
     try:
         with _uninterrupted(), torch.no_grad():
             for tensor, delta in changes:
                 tensor += delta
             for layer, linear in linears.items():  # a new parameter: Llama has no b_O to add to
-                added = [e.bias for e in flat if e.bias is not None and e.matrix == "W_O" and e.head[0] == layer]
+                added = [edit.bias for edit in biased if edit.head[0] == layer]
                 whole = sum(added) if biases[layer] is None else biases[layer] + sum(added)
                 linear.bias = torch.nn.Parameter(whole.to(linear.weight), requires_grad=False)
         yield
@@ -165,10 +157,7 @@ def changes_of(model, edit: Edit) -> list[tuple[Tensor, Tensor]]:
     size = parts.shape(model)
     layer, head = check_head(edit.head, size.layers, size.heads)
     if edit.matrix in ("W_K", "W_V") and size.groups > 1:
-        raise ValueError(
-            f"edit {edit.name!r} changes {edit.matrix}, which {size.groups} query heads share in this model: edit W_Q "
-            "or W_O instead"
-        )
+        raise ValueError(f"edit {edit.name!r} changes {edit.matrix}, which {size.groups} heads share: edit W_Q or W_O")
     view = parts.head_matrix(model, layer, edit.matrix)[head]
     change = edit.left @ edit.right.to(edit.left)
     if change.shape != view.shape:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linprog
 from torch import Tensor
 
-from .._guards import numbers, real, same_model
+from .._guards import numbers, same_model
 from ..models import parts
 from ..runs.record import Run, within
 from ..stats import array
@@ -59,15 +59,14 @@ def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
     """Compute for every point the largest lead over its strongest rival that any `a` from -`limit` to `limit` gives it.
 
     `points`: [items, k]; `offsets`: [items], zeros by default. The lead of i is the minimum over j of
-    (b_i + a·κ_i) − (b_j + a·κ_j), maximised by a linear programme; positive means "can be selected". Without a limit
-    the lead may be infinite and is cut at 1.
-    Raises `ValueError` for fewer than two points, offsets of another length, or a limit that is not positive.
+    (b_i + a·κ_i) − (b_j + a·κ_j), maximised by a linear programme; above 0 (1e-7, for rounding) means "can be
+    selected". Without a limit the lead may be infinite and is cut at 1.
+    Raises `ValueError` for fewer than two points, and offsets of another length.
     """
     codes = array(points)
     base = np.zeros(len(codes)) if offsets is None else array(offsets)
     if codes.ndim != 2 or len(codes) < 2 or base.shape != (len(codes),):
         raise ValueError(f"need points [items >= 2, k] and one offset each, got {codes.shape} and {base.shape}")
-    limit = None if limit is None else real("limit (None for no limit)", limit, above=0.0)
     k = codes.shape[1]
     bounds = [(None, None) if limit is None else (-limit, limit)] * k + [(None, 1.0 if limit is None else None)]
     best = []
@@ -79,8 +78,3 @@ def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:
             raise RuntimeError(f"the linear programme of point {i} was not solved: {solution.message}")
         best.append(solution.x[-1])
     return np.array(best)
-
-
-def reachable(points, offsets=None, limit: float | None = None, tolerance: float = 1e-7) -> np.ndarray:
-    """Tell which points some `a` can select, [items]: those with a positive best margin (see `margins`)."""
-    return margins(points, offsets, limit) > tolerance

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.stats import qmc
 from torch import Tensor
 
-from .._guards import indices, numbers, real, same_model, whole
+from .._guards import indices, numbers, same_model
 from ..models import parts
 from ..runs.metrics import logits
 from ..runs.record import Run, within
@@ -36,9 +36,7 @@ def traverse(
     heads = [check_head(head, size.layers, size.heads) for head in heads]
     early = [head for head in heads if head[0] <= channel.first_layer]
     if early or not heads:
-        raise ValueError(
-            f"heads must lie in layers after the channel's first, {channel.first_layer}: got {early or 'none'}"
-        )
+        raise ValueError(f"heads must lie after the channel's first layer {channel.first_layer}: got {early or 'none'}")
     stop = max(layer for layer, _ in heads) + 1
     seen = []
     for point in points:
@@ -65,7 +63,8 @@ def best_settings(
     index = indices("index", index, n_items, {"batch": len(base)}).to(base.end.device)
     if missing := sorted(set(range(n_items)) - set(index.tolist())):
         raise ValueError(f"every index 0-{n_items - 1} needs a prompt to choose on; there is none for {missing}")
-    limit, n_points = real("limit", limit, above=0.0), whole("n_points", n_points)
+    if not limit > 0:
+        raise ValueError(f"limit must be above 0, got {limit}")
 
     def judge(values: Tensor) -> Float[Tensor, " n"]:
         out = logits(model, rerun_last(model, base, channel.set(values)), ids)

@@ -52,10 +52,7 @@ def check_folder(folder: Path) -> Path:
     if "config.json" not in names:
         raise ModelNotFound(f"{folder} is not a model in Hugging Face format: it has no config.json")
     if not any(name.endswith(".safetensors") for name in names):
-        raise ModelNotFound(
-            f"{folder} has no *.safetensors weights. Save the model with save_pretrained(), which writes them. Pickled "
-            "weights are never read, because unpickling can run any code."
-        )
+        raise ModelNotFound(f"{folder} has no *.safetensors weights, and a pickle can run any code: use save_pretrained()")
     if not (names & {"tokenizer.json", "tokenizer.model"} or {"vocab.json", "merges.txt"} <= names):
         raise ModelNotFound(f"{folder} has no tokenizer.json. Save the model's tokenizer there with save_pretrained().")
     return folder
@@ -83,10 +80,7 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
             "the hub library put it there, delete that folder and try again; else save it anew with save_pretrained()."
         ) from error
     if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
-        raise ModelNotFound(
-            f"the weights in {folder} are not complete: {len(missing)} parameters are missing, for example "
-            f"{missing[0]}. Fetch or save the model anew."
-        )
+        raise ModelNotFound(f"{folder} lacks {len(missing)} parameters, among them {missing[0]}: fetch or save it anew")
     return model, tokenizer
 
 

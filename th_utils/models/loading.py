@@ -15,7 +15,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from packaging.specifiers import SpecifierSet
 
 from .. import __version__
 from .hub import hub_model, quiet_transformers, read_folder
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel
 
-SUPPORTED_TRANSFORMER_LENS = ">=4.3,<5"
 _CARDS: WeakKeyDictionary = WeakKeyDictionary()  # model -> its card
 
 
@@ -47,10 +45,8 @@ def load_model(
         device: None means the CPU, also on a machine with a GPU; "cuda" and other torch devices are honoured.
         fold: whether to fold and centre, as above.
 
-    Raises `ValueError` for an unknown name, `ModelNotFound` where the files could not be obtained or are not a usable
-    model, `RuntimeError` for an unsupported TransformerLens.
+    Raises `ValueError` for an unknown name, `ModelNotFound` where the files could not be obtained or are no model.
     """
-    check_versions()
     from transformer_lens.model_bridge import TransformerBridge  # seconds to import, and fetching needs none of it
 
     card, device = find_card(name), torch.device("cpu" if device is None else device)
@@ -100,7 +96,6 @@ def setup(model: str | Path | None = None, seed: int = 0) -> None:
 
     Raises as `load_model` does, at once and not only when the model is loaded.
     """
-    check_versions()
     picked, used = pick_card(model), find_card()
     random.seed(seed)
     np.random.seed(seed)
@@ -110,16 +105,6 @@ def setup(model: str | Path | None = None, seed: int = 0) -> None:
     versions = [f"{library} {version(library)}" for library in ("torch", "transformer-lens", "transformers")]
     line = [f"th-utils {__version__}", *versions, f"model {used.name}{source}"]
     print(*line, f"{torch.get_num_threads()} threads", f"seed {seed}", sep=" · ")  # noqa: T201
-
-
-def check_versions() -> None:
-    """Raise `RuntimeError` unless the installed TransformerLens is one that this package is written for."""
-    found = version("transformer-lens")
-    if not SpecifierSet(SUPPORTED_TRANSFORMER_LENS).contains(found, prereleases=True):
-        raise RuntimeError(
-            f"th_utils needs transformer-lens{SUPPORTED_TRANSFORMER_LENS}, this Python has {found}. "
-            f'Run: pip install "transformer-lens{SUPPORTED_TRANSFORMER_LENS}"'
-        )
 
 
 @torch.no_grad()

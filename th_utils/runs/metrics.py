@@ -78,10 +78,8 @@ def run_loss(model, result: Run) -> Float[Tensor, " batch"]:
     """
     require_complete(model, result)
     if result.positions != "all" or (result.end < 1).any():
-        raise ValueError(
-            f"need a run with positions='all' of texts of at least two tokens, got {result.positions!r} with "
-            f"{[int(end) + 1 for end in result.end]} tokens"
-        )
+        lengths = [int(end) + 1 for end in result.end]
+        raise ValueError(f"need positions='all' and two tokens or more, got {result.positions!r} and {lengths} tokens")
     losses = []
     for resid, tokens, end in zip(result.resid[-1], result.tokens, result.end.tolist(), strict=True):
         final = parts.final_norm(model, resid[:end])

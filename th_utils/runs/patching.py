@@ -15,17 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from .._guards import numbers, same_model
 from ..models import parts
 from ..weights.heads import Head, check_head, label
 from .engine import Hook
-from .record import Run, Spot, require_pair
+from .record import Run, Spot, Where, require_pair
 from .run import rerun_last
-
-Where = str | Int[Tensor, " batch"] | None
 
 
 @dataclass(frozen=True)
@@ -174,30 +172,28 @@ def path_patch(
     first = rerun_last(model, clean, frozen_heads(model, clean, new, senders, freeze_mlps))
     if not receivers:
         return first
-    hooks = []
-    for layer in sorted({layer for layer, _ in receivers}):
-        chosen = [head for other, head in receivers if other == layer]
 
-        def put(q: Tensor, hook, layer=layer, chosen=chosen) -> Tensor:
-            q = q.clone()
-            q[:, :, chosen] = first.q[layer][:, :, chosen]
-            return q
+    def put(q: Tensor, hook) -> Tensor:
+        q, chosen = q.clone(), [head for layer, head in receivers if layer == hook.layer()]
+        q[:, :, chosen] = first.q[hook.layer()][:, :, chosen]
+        return q
 
-        hooks.append((f"blocks.{layer}.attn.hook_q", put))
-    return rerun_last(model, clean, hooks)
+    return rerun_last(model, clean, [(f"blocks.{layer}.attn.hook_q", put) for layer in {head[0] for head in receivers}])
 
 
 def frozen_heads(model, clean: Run, new: Run | Tensor, senders: Sequence[Head], freeze_mlps: bool) -> list[Hook]:
     """Make hooks for `rerun_last`: every head gives its clean output at END, the senders their new one."""
     old, new = clean.end_only(), _replaced(clean, new).end_only()
-    hooks = []
-    for layer in range(min(senders)[0], clean.n_layers):
-        z = old["z"][layer].clone()
-        chosen = [head for other, head in senders if other == layer]
-        z[:, :, chosen] = new["z"][layer][:, :, chosen]
-        hooks.append((f"blocks.{layer}.attn.hook_z", lambda _, hook, z=z: z))
-        if freeze_mlps:
-            before, after = old["resid"][layer : layer + 2]
-            mlp = after - before - parts.attention_output(model, layer, old["z"][layer])
-            hooks.append((f"blocks.{layer}.hook_mlp_out", lambda _, hook, mlp=mlp: mlp))
-    return hooks
+
+    def heads(_, hook) -> Tensor:
+        z, chosen = old["z"][hook.layer()].clone(), [head for layer, head in senders if layer == hook.layer()]
+        z[:, :, chosen] = new["z"][hook.layer()][:, :, chosen]
+        return z
+
+    def mlp(_, hook) -> Tensor:
+        before, after = old["resid"][hook.layer() : hook.layer() + 2]
+        return after - before - parts.attention_output(model, hook.layer(), old["z"][hook.layer()])
+
+    layers = range(min(senders)[0], clean.n_layers)
+    hooks = [(f"blocks.{layer}.attn.hook_z", heads) for layer in layers]
+    return hooks + [(f"blocks.{layer}.hook_mlp_out", mlp) for layer in layers if freeze_mlps]

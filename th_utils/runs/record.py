@@ -1,7 +1,6 @@
 """What a pass over prompts leaves behind, and looking at one position per prompt of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,9 +10,7 @@ from torch import Tensor
 from .._guards import chosen_rows, indices, same_model, whole
 from ..tasks.prompts import Prompts
 
-
-def _batched(axis: int):
-    return field(metadata={"batch": axis})
+Where = str | Int[Tensor, " batch"] | None  # a name among the prompts' positions, or indices; None for END
 
 
 @dataclass(frozen=True)
@@ -31,12 +28,12 @@ class Run:
     prompts: Prompts
     positions: str
     fingerprint: str | None
-    keys: tuple[Tensor, ...] = _batched(0)
-    values: tuple[Tensor, ...] = _batched(0)
-    resid: Float[Tensor, "layers_1 batch pos d_model"] = _batched(1)
-    q: Float[Tensor, "layers batch pos heads d_head"] = _batched(1)
-    z: Float[Tensor, "layers batch pos heads d_head"] = _batched(1)
-    pattern: Float[Tensor, "layers batch heads pos seq"] = _batched(1)
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    resid: Float[Tensor, "layers_1 batch pos d_model"]
+    q: Float[Tensor, "layers batch pos heads d_head"]
+    z: Float[Tensor, "layers batch pos heads d_head"]
+    pattern: Float[Tensor, "layers batch heads pos seq"]
     kept: tuple[int, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -55,15 +52,7 @@ class Run:
         """How many layers were run."""
         return len(self.z)
 
-    def _per_prompt(self, change: Callable[[Tensor, int], Tensor]) -> dict:
-        """Apply `change(tensor, batch axis)` to every record of the prompts."""
-        found = {f.name: (getattr(self, f.name), f.metadata["batch"]) for f in fields(self) if f.metadata}
-        return {
-            name: tuple(change(one, axis) for one in value) if isinstance(value, tuple) else change(value, axis)
-            for name, (value, axis) in found.items()
-        }
-
-    def at(self, where: str | Int[Tensor, " batch"] | None = None) -> "Spot":
+    def at(self, where: Where = None) -> "Spot":
         """Look at one position per prompt: a name among the prompts' positions, or indices; END by default.
 
         Raises `ValueError` for positions outside the prompts, and for others than END in a run that keeps END only.
@@ -78,7 +67,8 @@ class Run:
     def select(self, rows) -> "Run":
         """Return the run of some of its prompts (a row may repeat: one prompt, many interventions)."""
         index = rows if isinstance(rows, slice) else chosen_rows("rows", rows, len(self)).to(self.end.device)
-        records = self._per_prompt(lambda x, axis: x[index] if axis == 0 else x[:, index])
+        records = {name: getattr(self, name)[:, index] for name in ("resid", "q", "z", "pattern")}
+        records |= {name: tuple(x[index] for x in getattr(self, name)) for name in ("keys", "values")}
         kept = self.kept and (self.kept[0], self.kept[1][index])
         return replace(self, prompts=self.prompts.select(rows), kept=kept, **records)
 
@@ -109,25 +99,23 @@ class Run:
 
 def within(base: Run, positions) -> Int[Tensor, "batch items"]:
     """Return several positions per prompt, on the run's device; `ValueError` unless all are 0 to the prompt's END."""
-    found = indices("positions", positions, base.tokens.shape[1], {"batch": len(base), "items": None}).to(
-        base.end.device
-    )
+    found = indices("positions", positions, base.tokens.shape[1], {"batch": len(base), "items": None})
+    found = found.to(base.end.device)
     if outside := int((found > base.end[:, None]).sum()):
         raise ValueError(f"positions must lie between 0 and each prompt's END: {outside} of {found.numel()} do not")
     return found
 
 
-def require_pair(clean: Run, new: Run) -> None:
-    """Raise `ValueError` unless `new` is a run of the same model and shape, its prompts' positions in their places."""
+def require_pair(clean: Run, new: Run, aligned: bool = True) -> None:
+    """Raise `ValueError` unless `new` is a run of the same model and shape, its positions in the same places."""
     same_model(clean=clean, new=new)
     here, there = clean.prompts.positions, new.prompts.positions
-    moved = [name for name in here.keys() & there.keys() if not torch.equal(here[name], there[name])]
+    moved = [name for name in here.keys() & there.keys() if aligned and not torch.equal(here[name], there[name])]
     if moved:
-        raise ValueError(f"clean and new are runs of prompts that differ in where {', '.join(sorted(moved))} is: use a "
-                         "corrupted version of the same prompts, which keeps every token in its place")  # fmt: skip
+        raise ValueError(f"the prompts of clean and new differ in where {', '.join(moved)} is: corrupt clean's")
     if new.z.shape != clean.z.shape:
-        raise ValueError(f"clean and new are runs of different shapes (z {[*clean.z.shape]} and {[*new.z.shape]}): run "
-                         "both with the same positions=")  # fmt: skip
+        shapes = f"z {[*clean.z.shape]} and {[*new.z.shape]}"
+        raise ValueError(f"clean and new are runs of different shapes ({shapes}): run both with the same positions=")
 
 
 class Spot:

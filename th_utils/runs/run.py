@@ -60,9 +60,7 @@ def _check_tokens(model, prompts: Prompts) -> None:
     """Refuse tokens that the model cannot read, or would read wrongly without a word."""
     tokens, size, tokenizer = prompts.tokens, parts.shape(model), parts.tokenizer(model)
     if tokens.shape[1] > size.context:
-        raise ValueError(
-            f"prompts have up to {tokens.shape[1]} tokens, this model's context is {size.context}: cut them"
-        )
+        raise ValueError(f"prompts have {tokens.shape[1]} tokens, this model's context is {size.context}: cut them")
     indices("prompts' tokens", tokens, size.vocab)
     pad, bos = tokenizer.pad_token_id, tokenizer.bos_token_id
     # A first token may be padding only as the beginning-of-sequence token, which some tokenizers pad with.
@@ -149,8 +147,7 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
         return _whole(Blocks(model, hooks, rows), stream[rows], base.end[rows], base.positions, start)
 
     new = _in_batches(part, len(base), batch_size)
-    before = {name: getattr(base, name)[:start] for name in new}
-    return replace(base, **{name: _follow(before[name], new[name]) for name in new})
+    return replace(base, **{name: _follow(getattr(base, name)[:start], new[name]) for name in new})
 
 
 def _follow(before, after):

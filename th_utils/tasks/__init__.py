@@ -2,5 +2,3 @@
 
 from . import colored_objects, english, facts, ioi, laundry_list
 from .prompts import Prompts, single_token_words
-
-__all__ = ["Prompts", "colored_objects", "english", "facts", "ioi", "laundry_list", "single_token_words"]

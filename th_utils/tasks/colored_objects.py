@@ -111,11 +111,6 @@ def candidates(model, prompts: Prompts) -> Int[Tensor, "batch n_objects"]:
     return _answers(parts.tokenizer(model), prompts.table)
 
 
-def mentions(prompts: Prompts, what: str = "colour") -> Int[Tensor, "batch n_objects"]:
-    """Return the positions of all "colour"s or "object"s of the test block's list, in its order."""
-    return prompts.numbered(what)
-
-
 def _answers(tokenizer, table: pd.DataFrame) -> Int[Tensor, "batch n_objects"]:
     return torch.tensor([[word_id(tokenizer, _said(row.form, v)) for v in row.values] for row in table.itertuples()])
 

@@ -27,9 +27,7 @@ class Passage(NamedTuple):
     text: str
 
 
-PASSAGES = {
-    name: Passage(**passage | {"text": "\n".join(passage["text"])}) for name, passage in data("english").items()
-}
+PASSAGES = {name: Passage(**row | {"text": "\n\n".join(row["text"])}) for name, row in data("english").items()}
 CHOOSE = ("alice", "moby", "darwin", "walden", "water")
 TEST = ("pride", "cities", "bohemia", "federalist", "bicycle")
 
@@ -41,7 +39,7 @@ def passages(model, names: Sequence[str] | None = None, prepend_bos: bool = True
     A passage asks nothing: `answer` and `distractor` are its own last token.
     """
     names = tuple(PASSAGES) if names is None else (names,) if isinstance(names, str) else tuple(names)
-    text = tuple(plain(PASSAGES[name].text) for name in names)
+    text = tuple(PASSAGES[name].text for name in names)
     tokens, end = encode(parts.tokenizer(model), text, prepend_bos)
     context = parts.shape(model).context
     tokens, end = tokens[:, :context], end.clamp(max=context - 1)
@@ -49,8 +47,3 @@ def passages(model, names: Sequence[str] | None = None, prepend_bos: bool = True
     rows = [(name, *PASSAGES[name][:3], int(n)) for name, n in zip(names, end, strict=True)]
     table = pd.DataFrame(rows, columns=["name", "title", "author", "year", "tokens"])
     return Prompts(tokens, last, last, {"END": end}, text, table)
-
-
-def plain(text: str) -> str:
-    """Return the text without the line breaks of the data file; empty lines separate paragraphs."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))

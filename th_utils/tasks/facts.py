@@ -16,9 +16,6 @@ import torch
 from ..models import parts
 from .prompts import Prompts, Span, data, encode, locate
 
-KINDS = ("factual", "linguistic", "commonsense")
-FORMS = ("statement", "question")
-
 
 class Relation(NamedTuple):
     """`statement` and `question` hold {subject} and, once, `word`; `pairs`: subject -> object."""
@@ -40,7 +37,7 @@ def generate(
 ) -> Prompts:  # fmt: skip
     """Make one prompt per subject; the answer is the first token of its object, the distractor another subject's.
 
-    - "statement": "The capital of France is the city of"; "question": "Q: What is the capital of France?\nA:".
+    - "statement": "The capital of France is the city of"; "question": "Q: What is the capital of France?", then "A:".
     - `shots` solved examples come first, one a line, the same ones before every prompt. They are drawn from the
       subjects that are not tested, or given by name in `demonstrations`.
     - `subjects` are those tested, by default all (without the demonstrations).
@@ -67,10 +64,7 @@ def generate(
     start = "".join(_write(relation, form, subject, answered=True) for subject in demonstrations)
     text = tuple(start + _write(relation, form, subject) for subject in tested)
     tokens, end = encode(tokenizer, text, prepend_bos)
-    spans = [
-        [_span(one, word, len(start)) for word in (subject, fact.word)]
-        for one, subject in zip(text, tested, strict=True)
-    ]
+    spans = [[_span(one, word, len(start)) for word in (s, fact.word)] for one, s in zip(text, tested, strict=True)]
     at = locate(tokenizer, text, spans, prepend_bos)
     first = {subject: tokenizer.encode(" " + thing, add_special_tokens=False)[0] for subject, thing in pairs.items()}
     answer = torch.tensor([first[subject] for subject in tested])

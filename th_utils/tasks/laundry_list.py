@@ -86,16 +86,6 @@ def pools(model, n_pools: int, seed: int = 0, frames: Sequence[str] = ("buy", "p
     return [tuple(sorted(shuffled[i::n_pools])) for i in range(n_pools)]
 
 
-def first_mentions(prompts: Prompts) -> Int[Tensor, "batch items"]:
-    """Return where each item of the list is first said, in the order of the list."""
-    return prompts.numbered("item")
-
-
-def second_mentions(prompts: Prompts) -> Int[Tensor, "batch ticked"]:
-    """Return where the ticked-off items are said again, in the order of ticking (`table.ticked` has their indices)."""
-    return prompts.numbered("ticked")
-
-
 def candidates(model, prompts: Prompts) -> Int[Tensor, "batch items"]:
     """Return the token ids of the items in the order of the list: what the accuracy among list items chooses from."""
     tokenizer = parts.tokenizer(model)
@@ -108,8 +98,8 @@ def corrupt(model, prompts: Prompts) -> Prompts:
     One token changes and all positions stay; `answer` and `distractor` stay those of the clean prompt, so that logit
     differences can be compared. Raises `ValueError` for prompts without a list or without ticking (the "cue" frame).
     """
-    first_mentions(prompts)
-    ticked_at, ids = second_mentions(prompts), candidates(model, prompts)
+    prompts.numbered("item")  # refuses prompts without a list
+    ticked_at, ids = prompts.numbered("ticked"), candidates(model, prompts)
     tokens, ticked = prompts.tokens.clone(), []
     for i, row in enumerate(prompts.table.itertuples()):
         k = row.ticked.index(row.rival)
@@ -127,7 +117,7 @@ def reorder(model, prompts: Prompts, n_orders: int, seed: int = 0) -> Prompts:
     replacement. Raises `ValueError` for fewer than two, and for prompts without a list or without ticking ("cue").
     """
     n_orders, rng, tokenizer = whole("n_orders", n_orders, 2), np.random.default_rng(seed), parts.tokenizer(model)
-    first_mentions(prompts), second_mentions(prompts)
+    prompts.numbered("item"), prompts.numbered("ticked")  # refuses prompts without
     rows = []
     for i, row in enumerate(prompts.table.to_dict("records")):
         for _ in range(n_orders):

@@ -112,10 +112,7 @@ def word_id(tokenizer, word: str) -> int:
     """Return the id of `" word"` (with its leading space), or raise `ValueError` when that is not one token."""
     ids = tokenizer.encode(" " + word, add_special_tokens=False)
     if not word.strip() or len(ids) != 1 or ids[0] == tokenizer.unk_token_id != tokenizer.bos_token_id:
-        raise ValueError(
-            f"{word!r} is {len(ids)} tokens with a leading space in this tokenizer, the task needs exactly one: "
-            "leave it out (tasks.single_token_words filters a list)"
-        )
+        raise ValueError(f"{word!r} is {len(ids)} tokens, not one: tasks.single_token_words(tokenizer, words) drops it")
     return ids[0]
 
 

@@ -6,8 +6,3 @@ from .charts import bars, clouds, compare, lines, nth, scatter, strip
 from .diagrams import circuit
 from .figure import View, finish, new
 from .palette import COLOURS, GREY, MARKERS
-
-__all__ = [
-    "COLOURS", "GREY", "MARKERS", "View", "attention", "bars", "circuit", "clouds", "compare", "finish", "head_map",
-    "heatmap", "lines", "live", "new", "nth", "plane", "scatter", "strip", "territories",
-]  # fmt: skip

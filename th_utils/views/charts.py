@@ -42,9 +42,7 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str) ->
     A dashed line continues the first state, drawn grey. Raises `ValueError` unless all states hold the same names.
     """
     if len({frozenset(state) for state in states.values()}) != 1:
-        raise ValueError(
-            f"every state needs the same numbers, got { {name: [*given] for name, given in states.items()} }"
-        )
+        raise ValueError(f"every state needs the same numbers, got { {name: [*one] for name, one in states.items()} }")
     names = list(next(iter(states.values())))
     height = 0.3 + 0.15 * max(name.count("\n") for name in states)
     figure, axes = new(max(6.0, 1.8 + 2.0 * len(names)), 1.2 + height * len(states), len(names))
@@ -81,9 +79,8 @@ def lines(x, series: Mapping[str, object], title: str, alt: str, xlabel: str, yl
                 axis.fill_between(x, low, high, color=COLOURS[i % 7], alpha=0.2)
         for name, at in (marks or {}).items():
             axis.axvline(at, color=GREY, ls="--", lw=1)
-            axis.text(
-                at, 1, name, transform=axis.get_xaxis_transform(), fontsize=8, color=GREY, ha="center", va="bottom"
-            )
+            across = axis.get_xaxis_transform()
+            axis.text(at, 1, name, transform=across, fontsize=8, color=GREY, ha="center", va="bottom")
         axis.axhline(0, color="black", lw=0.6)
         axis.set(xlabel=xlabel, title=panel)
         if all(float(value).is_integer() for value in x):

@@ -46,8 +46,8 @@ def component_scores(weights: HeadWeights, mode: Mode, readers: Sequence[Head] |
     about 2·n_components·d_model·n_readers·d_head operations and a few 10 MB.
     Raises `ValueError` for an unknown mode or a head outside the model.
     """
+    write = weights.ov.write  # first: what it needs on the way is free again before the factors are made
     readers, factors = _readers(weights, readers), reader_factors(weights, mode)
-    write = weights.ov.write
     layers, heads, components, d_model = write.shape
     values = write.new_full((layers, heads, components, len(readers)), float("nan"))
     for layer, columns in _by_layer(readers):

@@ -39,11 +39,9 @@ class HeadWeights:
 
     def __post_init__(self):
         layers, heads, d_model, d_head = self.W_Q.shape
-        shapes = dict.fromkeys(("W_Q", "W_K", "W_V"), (layers, heads, d_model, d_head))
-        shapes |= {"W_O": (layers, heads, d_head, d_model)} | dict.fromkeys(
-            ("b_Q", "b_K", "b_V"), (layers, heads, d_head)
-        )
-        for name, shape in shapes.items():
+        reading, bias = (layers, heads, d_model, d_head), (layers, heads, d_head)
+        shapes = {"W_Q": reading, "W_K": reading, "W_V": reading, "W_O": (layers, heads, d_head, d_model)}
+        for name, shape in (shapes | {"b_Q": bias, "b_K": bias, "b_V": bias}).items():
             given = getattr(self, name)
             if given.shape != shape:
                 raise ValueError(f"{name} has shape {tuple(given.shape)}, expected {shape}")
@@ -52,21 +50,10 @@ class HeadWeights:
             if not torch.isfinite(given).all():
                 raise ValueError(f"{name} holds NaN or infinite values: the checkpoint is damaged or was not loaded")
 
-    @property
-    def n_layers(self) -> int:
-        return self.W_Q.shape[0]
-
-    @property
-    def n_heads(self) -> int:
-        return self.W_Q.shape[1]
-
-    @property
-    def d_model(self) -> int:
-        return self.W_Q.shape[2]
-
-    @property
-    def d_head(self) -> int:
-        return self.W_Q.shape[3]
+    n_layers = property(lambda self: self.W_Q.shape[0])
+    n_heads = property(lambda self: self.W_Q.shape[1])
+    d_model = property(lambda self: self.W_Q.shape[2])
+    d_head = property(lambda self: self.W_Q.shape[3])
 
     @cached_property
     def heads(self) -> list[Head]:

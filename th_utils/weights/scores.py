@@ -42,9 +42,8 @@ class Scores:
 
     def __post_init__(self):
         if self.values.ndim not in (3, 4) or self.values.shape[-1] != len(self.readers):
-            raise ValueError(
-                f"values must be [layers, heads, (components,) {len(self.readers)} readers], got {[*self.values.shape]}"
-            )
+            wanted = f"[layers, heads, (components,) {len(self.readers)} readers]"
+            raise ValueError(f"values must be {wanted}, got {[*self.values.shape]}")
 
     def into(self, reader: Head) -> Float[Tensor, "layers heads *components"]:
         """Return the scores of all writers into one reader; `ValueError` for one that is not among `readers`."""

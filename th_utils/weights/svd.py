@@ -79,7 +79,5 @@ def _check_rebuilt(left: Tensor, right: Tensor, found: Decomposition) -> None:
     gram = found.write @ found.write.mT
     skew = float((gram - torch.eye(gram.shape[-1]).to(gram)).abs().max())
     if not max(wrong, skew) < tolerance:  # a NaN fails too
-        raise RuntimeError(
-            f"the SVD is wrong on this device ({left.device}, {left.dtype}): its components miss the product by "
-            f"{wrong:.1e} and are orthonormal to {skew:.1e}, expected below {tolerance:.1e}. Use .to('cpu') or float64"
-        )
+        off = f"off by {max(wrong, skew):.1e}, expected below {tolerance:.1e}"
+        raise RuntimeError(f"the SVD is wrong on {left.device} in {left.dtype}: {off}. Use .to('cpu') or float64")

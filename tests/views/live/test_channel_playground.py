@@ -50,9 +50,8 @@ def test_pull_is_what_the_changed_output_adds_to_the_logit_difference(model, wei
     resid = base.at().resid[-1]
     W_U, _ = th.parts.unembedding(model)
     towards = (W_U[:, prompts.answer] - W_U[:, prompts.distractor]).T
-    centred = (lambda x: x - x.mean(-1, keepdim=True)) if th.parts.centres(model) else (lambda x: x)
-    scale = centred(resid).norm(dim=-1) / th.parts.final_norm(model, resid).norm(dim=-1)
-    expected = (centred(added) * towards).sum(-1) / scale
+    scale = th.parts.centred(model, resid).norm(dim=-1) / th.parts.final_norm(model, resid).norm(dim=-1)
+    expected = (th.parts.centred(model, added) * towards).sum(-1) / scale
     moved = attention_under(reads, CHANGES) - attention_under(reads, 0 * CHANGES)
     torch.testing.assert_close((moved * reads["pull"]).sum(-1), expected, atol=1e-4, rtol=1e-3)
 

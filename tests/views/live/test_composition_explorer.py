@@ -1,6 +1,7 @@
 """The component explorer: the page holds the scores it was given, and what it says of a pair is what torch says."""
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,17 +18,17 @@ TEXT = {"title": "a finding", "alt": "an explorer of writers into two readers", 
 @pytest.fixture(scope="module")
 def scores(weights):
     effects = torch.randn(4, 4, 2, generator=torch.Generator().manual_seed(0))
-    both = (score(weights, "Q", READERS).values for score in (th.component_scores, th.head_scores))
+    both = (score(weights, "Q", READERS) for score in (th.component_scores, th.head_scores))
     return (*both, effects)
 
 
 @pytest.fixture(scope="module")
 def view(scores):
-    return th.live.composition_explorer(*scores, READERS, **TEXT, marks=[(1, 2)])
+    return th.live.composition_explorer(*scores, **TEXT, marks=[(1, 2)])
 
 
 def test_the_page_holds_every_score_of_every_earlier_head(scores, view):
-    components, whole, effects = scores
+    components, whole, effects = scores[0].values, scores[1].values, scores[2]
     for j, (reader, shipped) in enumerate(zip(READERS, data(view)["readers"], strict=True)):
         assert shipped["writers"] == [[layer, head] for layer in range(reader[0]) for head in range(4)]
         levels = np.frombuffer(base64.b64decode(shipped["components"]), dtype=np.uint8).reshape(-1, 4, 8)
@@ -39,7 +40,7 @@ def test_the_page_holds_every_score_of_every_earlier_head(scores, view):
 
 def test_the_page_names_the_ranks_that_the_scores_have(show, scores, view):
     """From the writer with the largest effect, one step left and one down, then another reader."""
-    components, whole, effects = scores
+    components, whole, effects = scores[0].values, scores[1].values, scores[2]
     tab = show(view)
     figure, grid = tab.locator("figure"), tab.locator("canvas.th-grid")
 
@@ -75,15 +76,14 @@ def test_the_page_names_the_ranks_that_the_scores_have(show, scores, view):
 
 def test_scores_that_do_not_fit_their_readers_are_refused(scores, refuses):
     components, whole, effects = scores
-    late = torch.tensor([1, float("nan")])
+    late, turned = torch.tensor([1, float("nan")]), [replace(one, readers=one.readers[::-1]) for one in scores[:2]]
     for given, message in (
-        ((components, whole[..., :1], effects, READERS), r"need components \[layers, heads, k, readers\]"),
-        ((components, whole, effects, READERS[:1]), "and 1 readers"),
-        ((components - 1, whole, effects, READERS), "into 2.1 must be 0 or more"),
-        ((components * late, whole * late, effects, READERS), "into 3.0 must be .* from earlier heads"),
-        ((components, whole, effects, READERS[::-1]), "into 3.0 must be .* NaN from all others"),
-        ((components, whole, effects * float("nan"), READERS), "JSON compliant"),
-        ((components, whole, effects, [(2, 1), (99, 0)]), "head"),
+        ((components, whole, effects[..., :1]), "need the same writers and readers"),
+        ((components, turned[1], effects), "need the same writers and readers"),
+        ((replace(components, values=components.values - 1), whole, effects), "into 2.1 must be 0 or more"),
+        ((components.times(late), whole.times(late), effects), "into 3.0 must be .* from earlier heads"),
+        ((*turned, effects), "into 3.0 must be .* NaN from all others"),
+        ((components, whole, effects * float("nan")), "JSON compliant"),
     ):
         with refuses(message):
             th.live.composition_explorer(*given, **TEXT)

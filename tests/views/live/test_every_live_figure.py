@@ -29,8 +29,8 @@ def channel_playground(tiny):
 
 def composition_explorer(tiny):
     weights, readers = th.head_weights(tiny("tiny-gpt2")), [(2, 1), (3, 0)]
-    scores = (score(weights, "Q", readers).values for score in (th.component_scores, th.head_scores))
-    return th.live.composition_explorer(*scores, torch.arange(32.0).reshape(4, 4, 2), readers, EVIL, ALT, EVIL)
+    scores = (score(weights, "Q", readers) for score in (th.component_scores, th.head_scores))
+    return th.live.composition_explorer(*scores, torch.arange(32.0).reshape(4, 4, 2), EVIL, ALT, EVIL)
 
 
 def territory_atlas(tiny):

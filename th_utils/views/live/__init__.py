@@ -9,8 +9,3 @@ from .frame_slider import frame_slider
 from .pattern_gallery import pattern_gallery
 from .point_cloud import point_cloud
 from .territory_atlas import territory_atlas
-
-__all__ = [
-    "attention_viewer", "channel_playground", "composition_explorer", "edit_dial", "frame_slider", "is_live",
-    "pattern_gallery", "point_cloud", "territory_atlas",
-]  # fmt: skip

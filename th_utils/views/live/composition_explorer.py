@@ -9,31 +9,28 @@ from torch import Tensor
 
 from ...stats import array
 from ...weights.heads import Head, check_head, label
+from ...weights.scores import Scores
 from ..figure import View, finish, new, rounded
 from ..palette import COLOURS
 
 STEPS = 255  # component scores are shipped as bytes, in parts of the reader's largest
 
 
-def composition_explorer(components: Float[Tensor, "layers heads k readers"],
-                         whole: Float[Tensor, "layers heads readers"], effects: Float[Tensor, "layers heads readers"],
-                         readers: Sequence[Head], title: str, alt: str, unit: str,
-                         marks: Sequence[Head] = ()) -> View:  # fmt: skip
+def composition_explorer(components: Scores, whole: Scores, effects: Float[Tensor, "layers heads readers"], title: str,
+                         alt: str, unit: str, marks: Sequence[Head] = ()) -> View:  # fmt: skip
     """Show composition scores of all writers into a chosen reader, their ranks, and a measured effect.
 
-    `components` and `whole` are the values of `component_scores` and `head_scores` (NaN where the writer is not
-    earlier); `effects` is what path patching measured for the same pairs, in `unit`; `marks` are heads to outline. On
-    the page component scores are rounded to 1/255 of the reader's largest. The picture shows the first reader: best
-    component against effect, and the components of the writer with the largest effect.
-    Raises `ValueError` for shapes that do not fit each other, heads outside the model, and scores that are negative or
-    not NaN exactly where the writer is not earlier than the reader.
+    `components` and `whole` come from `component_scores` and `head_scores`; `effects` is what path patching measured
+    for the same pairs, in `unit`; `marks` are heads to outline. On the page component scores are rounded to 1/255 of
+    the reader's largest. The picture shows the first reader: best component against effect, and the components of the
+    writer with the largest effect. Raises `ValueError` for scores of different readers, shapes that do not fit, and
+    scores that are negative or not NaN exactly where the writer is not earlier than the reader.
     """
-    single, heads, measured = array(components), array(whole), array(effects)
+    single, heads, measured = array(components.values), array(whole.values), array(effects)
     layers, n_heads, k, _ = single.shape
-    if {heads.shape, measured.shape, (layers, n_heads, len(readers))} != {(layers, n_heads, single.shape[3])}:
-        raise ValueError(f"need components [layers, heads, k, readers], whole and effects [layers, heads, readers], "
-                         f"got {single.shape}, {heads.shape}, {measured.shape} and {len(readers)} readers")  # fmt: skip
-    readers, marks = ([check_head(head, layers, n_heads) for head in some] for some in (readers, marks))
+    if components.readers != whole.readers or {heads.shape, measured.shape} != {(layers, n_heads, len(whole.readers))}:
+        raise ValueError(f"need the same writers and readers, got {single.shape}, {heads.shape} and {measured.shape}")
+    readers, marks = components.readers, [check_head(head, layers, n_heads) for head in marks]
     data = {
         "title": title, "alt": " ".join(alt.split()), "unit": unit, "k": k, "steps": STEPS,
         "marks": [label(head) for head in marks],
