@@ -52,7 +52,7 @@ def check_folder(folder: Path) -> Path:
     if "config.json" not in names:
         raise ModelNotFound(f"{folder} is not a model in Hugging Face format: it has no config.json")
     if not any(name.endswith(".safetensors") for name in names):
-        raise ModelNotFound(f"{folder} has no *.safetensors weights, and a pickle can run any code: use save_pretrained()")
+        raise ModelNotFound(f"{folder} has no *.safetensors weights (pickles can run any code): use save_pretrained()")
     if not (names & {"tokenizer.json", "tokenizer.model"} or {"vocab.json", "merges.txt"} <= names):
         raise ModelNotFound(f"{folder} has no tokenizer.json. Save the model's tokenizer there with save_pretrained().")
     return folder
