@@ -29,7 +29,7 @@ def random_weights(layers: int, heads: int, d_model: int, d_head: int, seed: int
 
 def ours(weights: th.HeadWeights, mode: str) -> torch.Tensor:
     """From plain weights to the score of every component: the SVD of all heads is part of it, each time anew."""
-    vars(weights).pop("ov", None)  # it is kept otherwise
+    vars(weights).pop("_ov", None)  # it is kept otherwise
     return th.component_scores(weights, mode).values
 
 

@@ -14,7 +14,7 @@ from th_utils.tasks import Prompts, ioi
 def hooked_query(model, tokens, end, kept: dict, new_z: torch.Tensor, sender, receiver) -> torch.Tensor:
     """The usual way: one forward pass in which one head writes its new output at END and all else is frozen.
 
-    `kept` holds the clean `hook_z` and `hook_mlp_out` of every layer, `new_z` [layers, batch, heads, d_head] the new
+    `kept` holds the clean `hook_z` and `hook_mlp_out` of every layer, `new_z` [layers, heads, batch, d_head] the new
     outputs at END. Returns the receiver's query at END.
     """
     rows, found = torch.arange(len(end)), []
@@ -24,7 +24,7 @@ def hooked_query(model, tokens, end, kept: dict, new_z: torch.Tensor, sender, re
 
     def sends(z, hook):
         z = kept[f"blocks.{sender[0]}.attn.hook_z"].clone()
-        z[rows, end, sender[1]] = new_z[sender[0], :, sender[1]]
+        z[rows, end, sender[1]] = new_z[sender]
         return z
 
     hooks = [(f"blocks.{sender[0]}.attn.hook_z", sends), (f"blocks.{sender[0]}.hook_mlp_out",

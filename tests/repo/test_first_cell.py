@@ -32,5 +32,5 @@ def test_every_model_can_be_named_in_th_model(name, first_cell, monkeypatch, cap
 
 def test_a_wrong_name_in_th_model_is_refused_in_the_first_cell(first_cell, monkeypatch):
     monkeypatch.setenv("TH_MODEL", "gpt-2")
-    with pytest.raises(ValueError, match=f"unknown model 'gpt-2'. Known names: {', '.join(MODELS)}; or"):
+    with pytest.raises(ValueError, match=f"unknown model 'gpt-2': expected one of {', '.join(MODELS)}, or"):
         first_cell()

@@ -76,6 +76,13 @@ def test_commands_name_targets_variables_extras_and_pins_that_exist(text):
         assert all(pin in pins for pin in re.findall(r"torch==[\d.]+", command)), command
 
 
+@pytest.mark.real
+def test_examples_of_the_module_run(text, default_model, monkeypatch):
+    monkeypatch.setattr(th, "load_model", lambda: default_model, raising=False)
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.S):
+        exec(compile(block, "an example", "exec"), {})
+
+
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: path.stem)
 def test_relative_links_lead_to_tracked_files(path):
     text, names = path.read_text(encoding="utf8"), tracked()
