@@ -1,4 +1,4 @@
-"""Charts: bars, curves, strips and points that show numbers, and the intervals of `stats.Estimate`s, by position."""
+"""Charts: bars, curves, strips and points that show numbers, and intervals (`stats.Estimate`), by position."""
 
 from collections.abc import Mapping, Sequence
 

@@ -16,7 +16,7 @@ def edit_dial(settings: Sequence[Mapping[str, float]],
     """Show what an edit gains and costs while the reader turns its scales.
 
     `settings` are named scales; the others are compared with the first. `measure` turns named scales into named
-    numbers or `stats.Estimate`s; it makes the edit, so the dial knows no model. In Jupyter and Colab this returns an
+    numbers, or `stats.Estimate`; it makes the edit, so the dial knows no model. In Jupyter and Colab this returns an
     ipywidgets object (7 or 8): one slider for each scale that differs between the settings, bars for the first setting
     and the current one, one call of `measure` per turn. When the book is built (`TH_STATIC=1`), or without ipywidgets,
     it returns a `View` of all settings, with dials on the page of `stops` positions each, all combinations measured.
