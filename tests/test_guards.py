@@ -87,7 +87,7 @@ def test_a_fingerprint_is_that_of_the_weights(mine, other):
             th.parts.fingerprint(mine.model) == mine.clean.fingerprint == th.run(mine.model, mine.prompts).fingerprint
         )
     with th.edited(again, mine.edit):  # what was made with one copy of a model can be used with another one
-        th.rerun_last(again, mine.clean)
+        th.rerun_last(again, mine.clean, start=mine.edit.head[0])
 
 
 def test_a_new_run_of_other_prompts_is_refused(mine, refuses):

@@ -106,6 +106,15 @@ def test_a_false_claim_stops_the_default_model_only(tiny, capsys, monkeypatch):
         th.claim(model, "the sky is down", False, HALF)
 
 
+@pytest.mark.parametrize("holds", [[False, False], nan, torch.tensor(nan), 1.0, "no", HALF, torch.ones(2) > 0, None])
+def test_what_is_no_truth_value_is_no_claim(tiny, holds):
+    """All of these are true to Python, or look at more than one thing."""
+    for call in (lambda: th.claim(tiny("tiny-gpt2"), "the sky is up", holds),
+                 lambda: th.read("The sky is up.", holds="no" if holds is None else holds)):  # fmt: skip
+        with pytest.raises((TypeError, ValueError)):
+            call()
+
+
 # --- identity ---
 
 
@@ -121,6 +130,8 @@ def test_an_identity_holds_to_its_tolerance_of_the_largest_number(capsys):
             th.identity("both sides agree", left, right)
     with pytest.raises(ValueError, match=r"\(2, 3\) with \(3, 2\)"):
         th.identity("shapes", torch.ones(2, 3), torch.ones(3, 2))
+    with pytest.raises(ValueError, match="nothing"):
+        th.identity("nothing", [], [])
 
 
 # --- exercise ---
@@ -137,7 +148,8 @@ def test_right_answers_pass(capsys, answer, expected):
 
 
 @pytest.mark.parametrize("answer, expected", [
-    (0.51, 0.5), (nan, 0.5), ("one", 1.0), ([1, 2], 1.0), (torch.ones(3), 1.0), ((20, 1), (20, 0)), ("key", "query"),
+    (0.51, 0.5), (0.0, 5e-4), (torch.zeros(2), torch.full((2,), 5e-4)), (nan, 0.5), ("one", 1.0), ([1, 2], 1.0),
+    (torch.ones(3), 1.0), ((20, 1), (20, 0)), ("key", "query"),
     (torch.tensor([1.0, 2.1]), torch.tensor([1.0, 2.0])), (torch.tensor([1.0, nan]), torch.tensor([1.0, 2.0])),
     (torch.ones(1, 2), torch.ones(2)), (1.0, torch.ones(2)), ("one", torch.ones(2)), (np.ones(3), [1.0, 2.0]),
 ])  # fmt: skip

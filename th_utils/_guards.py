@@ -8,8 +8,15 @@ that look right. What torch or numpy refuse loudly is left to them.
 from operator import index
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
+
+
+def refuse_autocast() -> None:
+    """Raise inside `torch.autocast`, which rounds to half precision without a word."""
+    if any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
+        raise ValueError("autocast is on, which rounds to half precision: leave its block first")
 
 
 def whole(name: str, value, low: int = 1, high: int | None = None) -> int:
@@ -29,6 +36,7 @@ def numbers(name: str, values, shape: dict[str, int | None] | None = None, like:
 
     `shape` names the axes and their lengths; None stands for any length but 0.
     """
+    refuse_autocast()
     found = _shaped(name, values, shape)
     if found.is_complex() or not all_finite(found):
         raise ValueError(f"{name} must be finite real numbers: NaN, infinite or complex ones in {_described(found)}")
@@ -51,7 +59,10 @@ def chosen_rows(name: str, rows, n: int) -> Tensor:
     """Return the indices of some of `n` rows, from indices (negative ones count from the end), a mask or a slice."""
     if isinstance(rows, slice):
         return torch.arange(n)[rows]
+    if isinstance(rows, pd.Series) and rows.dtype == bool and list(rows.index) != list(range(n)):
+        raise ValueError(f"{name}: a column must have the prompts in their order: its index is not 0-{n - 1}")
     found = rows.cpu() if isinstance(rows, Tensor) else torch.tensor(np.array(rows))  # copied: pandas' are read-only
+    found = found.long() if found.dtype == torch.uint8 else found  # torch would take these for a mask
     found = torch.atleast_1d(found) if found.numel() else torch.zeros(0, dtype=torch.long)
     if found.dtype == torch.bool and found.shape != (n,):
         raise ValueError(f"{name}: a mask needs one entry for each of the {n} prompts, got {tuple(found.shape)}")
@@ -70,6 +81,7 @@ def same_model(**records) -> None:
 
     Records made by hand have no fingerprint and fit everywhere. Two models of one shape would mix without a word.
     """
+    refuse_autocast()
     known = {name: getattr(record, "fingerprint", record) for name, record in records.items()}
     known = {name: fingerprint for name, fingerprint in known.items() if fingerprint is not None}
     if len(set(known.values())) > 1:

@@ -55,7 +55,7 @@ def read(text: str, *, holds=None, otherwise: str | None = None, name: str | Non
     """
     fill = _Facts()
     filled = fill.format(cleandoc(text), **facts)
-    if holds is not None and not bool(holds):
+    if holds is not None and not _true(holds):
         if find_card().name == DEFAULT:
             raise ClaimFailed(f"this reading does not hold here: {filled}")
         values = ", ".join(f"{fact} {fill.format_field(value, '')}" for fact, value in facts.items())
@@ -97,6 +97,13 @@ def heads(names: Sequence[tuple[int, ...]]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "none"
 
 
+def _true(holds) -> bool:
+    """Return a truth value as a bool; `TypeError` for what is true whatever was measured: lists, numbers, NaN."""
+    if array(holds).ndim or "bool" not in str(getattr(holds, "dtype", type(holds))):
+        raise TypeError(f"need true or false, got {holds!r:.80}: use .all() or a comparison")
+    return bool(holds)
+
+
 class ClaimFailed(AssertionError):
     """A claim that the book makes about the default model does not hold in this run."""
 
@@ -108,7 +115,7 @@ def claim(model, text: str, holds, value=None) -> None:
     else (a `stats.Estimate`, a sentence) as it is.
     """
     shown = "" if value is None else f" ({value:.4g})" if isinstance(value, float) else f" ({value})"
-    if bool(holds):
+    if _true(holds):
         print(f"✓ {text}{shown}")
     elif is_default(model):
         raise ClaimFailed(f"{text}{shown}: does not hold here")
@@ -123,7 +130,7 @@ def identity(text: str, left, right, tolerance: float = 1e-4) -> None:
     length 1 aside).
     """
     a, b = (np.squeeze(array(value)) for value in (left, right))
-    if a.shape != b.shape:
+    if a.shape != b.shape or not a.size:
         raise ValueError(f"{text}: cannot compare shape {a.shape} with {b.shape}")
     gap = np.abs(a - b).max(initial=0.0)
     scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0), 1e-12)
@@ -141,10 +148,11 @@ def exercise(name: str, answer, expected, tolerance: float = 1e-3, hint: str = "
         raise ClaimFailed(f"{name}: still the stub. {hint}".strip())
     try:
         if isinstance(expected, int | float):
-            ok = math.isclose(float(answer), float(expected), rel_tol=tolerance, abs_tol=tolerance)
+            ok = math.isclose(float(answer), float(expected), rel_tol=tolerance, abs_tol=tolerance * (expected == 0))
         elif hasattr(expected, "shape"):
             given, wanted = array(answer), array(expected)
-            ok = given.shape == wanted.shape and np.abs(given - wanted).max(initial=0.0) <= tolerance
+            scale = np.abs(wanted).max(initial=0.0) or 1.0
+            ok = given.shape == wanted.shape and np.abs(given - wanted).max(initial=0.0) <= tolerance * scale
         else:
             ok = bool(answer == expected)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch, of tensors that are no one number

@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-from dataclasses import replace
 
 import pytest
 import torch
@@ -109,21 +108,3 @@ def test_other_files_are_refused(model, file, tmp_path, refuses):
         th.load_edits(path, model)
     with pytest.raises(FileNotFoundError, match="missing.safetensors"):
         th.load_edits(tmp_path / "missing.safetensors", model)
-
-
-def test_the_table_measures_the_change_of_the_matrices(model, weights, edits, refuses):
-    table = th.describe_edits(weights, edits)
-    assert table.name.tolist() == [edit.name for edit in edits]
-    assert table["rank"].tolist() == [1, 1, 1, 1, 8, 2] and table["head"].tolist()[-1] == "2.1"
-    for edit, row in zip(edits, table.itertuples(), strict=True):
-        with th.edited(model, edit):
-            after = th.head_weights(model)
-        old, new = (getattr(w, edit.matrix)[edit.head] for w in (weights, after))
-        assert row.change == pytest.approx((new - old).norm().item(), rel=1e-4)
-        assert row.relative == pytest.approx(((new - old).norm() / old.norm()).item(), rel=1e-4)
-        assert row.bias == (0 if edit.bias is None else pytest.approx(1.5, rel=1e-4))
-    assert table.relative[4] == pytest.approx(0.3, rel=1e-4), "a whole head, 1.3 times"
-    empty = replace(weights, W_Q=torch.zeros_like(weights.W_Q))
-    assert th.describe_edits(empty, edits[-1:])["relative"].isna().all(), "a share of nothing"
-    with refuses("no head 9.0"):
-        th.describe_edits(weights, [replace(edits[0], head=(9, 0))])

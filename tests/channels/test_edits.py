@@ -110,7 +110,7 @@ def test_edits_are_undone_after_an_exception(model, weights, target, error):
     before = state(model)
     with pytest.raises(error):
         with th.edited(model, some_edits(weights, target)):
-            with th.edited(model, th.scale_head(weights, (1, 2), 0.5)):
+            with th.edited(model, th.scale_head(weights, (1, 1), 0.5)):
                 assert not same(model, before)
                 raise error
 
@@ -140,7 +140,7 @@ def test_an_interrupt_leaves_every_weight_as_it_was(model, weights, target, monk
 def test_nested_edits_are_undone_in_turn(model, weights, target, prompts):
     with th.edited(model, th.set_component(weights, target, 2.0)):
         outer = model(prompts.tokens)
-        with th.edited(model, th.scale_head(weights, (1, 2), 0.5), th.set_component(weights, target, 1.0)):
+        with th.edited(model, th.scale_head(weights, (1, 1), 0.5), th.scale_query(weights, (1, 2), 0.5)):
             assert not torch.allclose(model(prompts.tokens), outer, atol=1e-3)
         assert torch.equal(model(prompts.tokens), outer)
 

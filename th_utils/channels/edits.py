@@ -21,7 +21,7 @@ from ..weights.heads import Head, HeadWeights, check_head, label
 from .channel import Channel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edit:
     """`W ← W + left @ right` for `matrix` ("W_Q", "W_K", "W_V", "W_O") of one head.
 
@@ -109,28 +109,32 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
 
     An interrupt (Ctrl-C, Jupyter's stop button) ends the block; one that arrives while weights are being written waits
     until they are. Raises `ValueError`, before anything is changed, for an edit that does not fit the model or was made
-    from another one, and for W_K or W_V of a grouped-query model, where one matrix serves several query heads.
+    from another one, for weights that another block is editing, and for W_K or W_V of a grouped-query model, where one
+    matrix serves several query heads.
     """
     flat = [edit for group in edits for edit in (group if isinstance(group, Sequence) else [group])]
     changes = [change for edit in flat for change in changes_of(model, edit)]
     biased = [edit for edit in flat if edit.bias is not None and edit.matrix == "W_O"]
     linears = {edit.head[0]: parts.output_linear(model, edit.head[0]) for edit in biased}
+    touched = [(edit.head[0], f"{edit.matrix} of head {label(edit.head)}", edit) for edit in flat]
+    touched += [(edit.head[0], "b_O", edit) for edit in biased]
     saved, biases = [(tensor, tensor.clone()) for tensor, _ in changes], {i: one.bias for i, one in linears.items()}
-    try:
-        with _uninterrupted(), torch.no_grad():
-            for tensor, delta in changes:
-                tensor += delta
-            for layer, linear in linears.items():  # a new parameter: Llama has no b_O to add to
-                added = [edit.bias for edit in biased if edit.head[0] == layer]
-                whole = sum(added) if biases[layer] is None else biases[layer] + sum(added)
-                linear.bias = torch.nn.Parameter(whole.to(linear.weight), requires_grad=False)
-        yield
-    finally:
-        with _uninterrupted(), torch.no_grad():
-            for tensor, before in saved:
-                tensor.copy_(before)
-            for layer, linear in linears.items():
-                linear.bias = biases[layer]
+    with parts.editing(model, frozenset(touched)):
+        try:
+            with _uninterrupted(), torch.no_grad():
+                for tensor, delta in changes:
+                    tensor += delta
+                for layer, linear in linears.items():  # a new parameter: Llama has no b_O to add to
+                    added = [edit.bias for edit in biased if edit.head[0] == layer]
+                    whole = sum(added) if biases[layer] is None else biases[layer] + sum(added)
+                    linear.bias = torch.nn.Parameter(whole.to(linear.weight), requires_grad=False)
+            yield
+        finally:
+            with _uninterrupted(), torch.no_grad():
+                for tensor, before in saved:
+                    tensor.copy_(before)
+                for layer, linear in linears.items():
+                    linear.bias = biases[layer]
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from scipy.optimize import linprog
 from torch import Tensor
 
-from .._guards import numbers, same_model
+from .._guards import numbers
 from ..models import parts
-from ..runs.record import Run, within
+from ..runs.record import Run, require_current, within
 from ..stats import array
 from ..weights.heads import Head, check_head
 
@@ -32,7 +32,7 @@ def position_codes(
     Raises `ValueError` for a model loaded with `fold=False`, a run of another model, directions of another width, and
     positions that are not one row per prompt of integers up to its END.
     """
-    same_model(model=parts.fingerprint(model), run=base)
+    require_current(model, base)
     size = parts.shape(model)
     layer, head = check_head(reader, size.layers, size.heads)
     if layer >= base.n_layers or base.keys[layer].shape[1] == 0:

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HUB_TIMEOUT = 5  # seconds until the hub must have answered the first request
-HUB_FILES = [
-    "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*",
-    "vocab.json", "merges.txt", "special_tokens_map.json",
-]  # fmt: skip
+HUB_FILES = ["*.json", "*.safetensors", "tokenizer*", "merges.txt"]
 
 
 class ModelNotFound(RuntimeError):

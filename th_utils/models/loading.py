@@ -79,6 +79,8 @@ def model_folder(card: ModelCard) -> Path:
 
 def model_name(model: TransformerBridge) -> str:
     """Return the name of a model that `load_model` loaded."""
+    if model not in _CARDS:
+        raise ValueError("this model, or the one it is a copy of, was not loaded by th.load_model, and has no name")
     return _CARDS[model].name
 
 

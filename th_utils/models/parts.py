@@ -5,18 +5,23 @@ notation), and hold for the three families the book uses: GPT-2, GPT-NeoX (atten
 each head rotary) and Llama (grouped-query heads, rotary, gated MLP).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
+from zlib import crc32
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .._guards import refuse_autocast
 from ..weights.composition import rotate as rotate  # the engine and the chapters turn queries and keys with it
 from ..weights.heads import HeadWeights
 
 MATRICES = ("W_Q", "W_K", "W_V", "W_O")
-_FINGERPRINTS: WeakKeyDictionary = WeakKeyDictionary()
+_FINGERPRINTS: WeakKeyDictionary = WeakKeyDictionary()  # model -> parameters, their versions, checksum
+_EDITS: WeakKeyDictionary = WeakKeyDictionary()
 
 
 class Shape(NamedTuple):
@@ -50,20 +55,43 @@ def _of(model, name: str):
 
 
 def fingerprint(model) -> str:
-    """Return a checksum of the model's parameters, as they were when it was asked for first.
+    """Return a checksum of the model's parameters, computed anew after they were written to (but through `.data`).
 
     Weights, runs, channels and edits carry it, so that those of another model of the same shape are refused. It stays
     the same inside `th.edited`, which gives the weights back.
     """
     _of(model, "original_model")
-    if model not in _FINGERPRINTS:
-        total = 0
-        for place, parameter in enumerate(model.parameters(), start=1):
-            bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
-            # Adding up in the same width wraps around, which is fine here and 20 times as fast as widening first.
-            total += place * int(parameter.detach().contiguous().view(bits).sum(dtype=bits))
-        _FINGERPRINTS[model] = f"{total % 2**32:08x}"
-    return _FINGERPRINTS[model]
+    tensors, stamp, found = _FINGERPRINTS.get(model, ([], None, ""))
+    if stamp is None or (stamp != _stamp(tensors) and not edits(model)):
+        tensors, total = list(model.parameters()), 0
+        for tensor in tensors:
+            total = crc32(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy(), total)
+        found = f"{total:08x}"
+        _FINGERPRINTS[model] = tensors, _stamp(tensors), found
+    return found
+
+
+def _stamp(tensors) -> list[tuple[int, int]]:
+    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+
+
+def edits(model) -> frozenset[tuple]:
+    """Return the edits of the model's weights in force, as (layer, which weights, edit)."""
+    return _EDITS.get(model, frozenset())
+
+
+@contextmanager
+def editing(model, changes: frozenset[tuple]) -> Iterator[None]:
+    """Note edits for the length of a block; `ValueError` where the same weights are being edited already."""
+    found, tensors = fingerprint(model), _FINGERPRINTS[model][0]
+    if taken := sorted({change[:2] for change in changes} & {change[:2] for change in edits(model)}):
+        raise ValueError(f"layer {taken[0][0]}: {taken[0][1]} is being edited already: give all edits to one edited()")
+    _EDITS[model] = edits(model) | changes
+    try:
+        yield
+    finally:
+        _EDITS[model] -= changes
+        _FINGERPRINTS[model] = tensors, _stamp(tensors), found  # what was edited is again what it was
 
 
 def require_ready(model) -> None:
@@ -71,19 +99,16 @@ def require_ready(model) -> None:
 
     Raises `TypeError` for anything but a `TransformerBridge`, `ValueError` for a state in which numbers would be wrong.
     """
-    if _of(model, "original_model").training or model.training:
+    if any(point.training for point in (model, *_of(model, "hook_dict").values())):  # they follow the part they are in
         raise ValueError("the model is in training mode, in which dropout makes runs random: call model.eval()")
     weight = model.W_E
     if weight.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"the model is in {weight.dtype}, too coarse, and has lost digits: load it anew")
-    if torch.is_autocast_enabled(weight.device.type):
-        raise ValueError("autocast is on, which rounds to half precision: leave its block before running the model")
+    refuse_autocast()
     hooked = [name for name, point in model.hook_dict.items() if point.fwd_hooks or point.bwd_hooks]
     if hooked:
-        raise ValueError(
-            f"the model has hooks of its own at {', '.join(hooked[:3])}{' …' * (len(hooked) > 3)}, some of which would "
-            "be passed over: give them to this call as hooks=[(name, function), ...], after model.reset_hooks()"
-        )
+        named = f"{', '.join(hooked[:3])}{' …' * (len(hooked) > 3)}"
+        raise ValueError(f"the model has hooks of its own at {named}: call model.reset_hooks() and give them as hooks=")
 
 
 def head_weights(model) -> HeadWeights:
@@ -100,7 +125,8 @@ def head_weights(model) -> HeadWeights:
         else:
             biases = torch.stack(rows)
             stacked[name] = biases.repeat_interleave(size.heads // biases.shape[1], dim=1)
-    return HeadWeights(**stacked, fingerprint=fingerprint(model))
+    # Copied inside `th.edited` they are the weights of another model.
+    return HeadWeights(**stacked, fingerprint=fingerprint(model) + " edited" * bool(edits(model)))
 
 
 def head_matrix(model, layer: int, name: str) -> Float[Tensor, "heads rows cols"]:

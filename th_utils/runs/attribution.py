@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..models import parts
 from .metrics import require_complete
-from .record import Run
+from .record import Run, require_current
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,11 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
     run, the logit difference is linear in it: contribution = write · (W_U[answer] − W_U[distractor]) / scale
     (LayerNorm's centring included). "Direct" leaves out what a write does through later layers. W_O is read from the
     model, so that inside `th.edited` edited heads get what they write there.
-    Raises `ValueError` for a model loaded with `fold=False`, a run of another model, or one stopped early.
+    Raises `ValueError` for a model loaded with `fold=False` and for runs of another model, stopped early, under other
+    edits, or with hooks at `hook_resid_pre` or `hook_attn_out`, which are neither heads nor MLPs.
     """
     require_complete(model, result)
+    require_current(model, result, ("hook_resid_pre", "hook_attn_out"))
     direction, constant = parts.answer_direction(model, result.prompts.answer, result.prompts.distractor)
     resid, z = result.at().resid, result.at().z
     # The model's own final norm gives the scale: with folded weights it divides by one number per prompt.

@@ -64,16 +64,19 @@ class Block:
 
 
 class Blocks:
-    """One model's blocks under hooks; streams are [batch, pos, d_model] and may be any positions of the prompts."""
+    """One model's blocks under hooks, for streams [batch, pos, d_model]; `hooked` gathers the points that changed."""
 
-    def __init__(self, model, hooks: Sequence[Hook], rows: slice = slice(None)):
+    def __init__(self, model, hooks: Sequence[Hook], hooked: set[str], rows: slice = slice(None)):
         self.model, self.shape = model, parts.shape(model)
-        self.hooks, self.rows = by_name(hooks, self.shape.layers), rows
+        self.hooks, self.rows, self.hooked = by_name(hooks, self.shape.layers), rows, hooked
 
     def hook(self, layer: int, point: str, value: Tensor) -> Tensor:
         name = f"blocks.{layer}.{point}"
         for function in self.hooks.get(name, ()):
+            written = value._version
             out = function(value, Site(name, self.rows))
+            if out is not None or value._version != written:  # it did more than look
+                self.hooked.add(name)
             if out is not None and out.shape != value.shape:
                 raise ValueError(f"hook {name} returned {[*out.shape]}, expected {[*value.shape]}")
             value = value if out is None else out

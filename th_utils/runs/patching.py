@@ -18,11 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._guards import numbers, same_model
+from .._guards import numbers
 from ..models import parts
 from ..weights.heads import Head, check_head, label
 from .engine import Hook
-from .record import Run, Spot, Where, require_pair
+from .record import Run, Spot, Where, require_current, require_pair
 from .run import rerun_last
 
 
@@ -111,9 +111,9 @@ def patch_input(model, clean: Run, edge: Edge, changes: Float[Tensor, "n batch d
     Raises `ValueError` as `patch_edges`.
     """
     parts.require_ready(model)
-    same_model(model=parts.fingerprint(model), run=clean)
     size = parts.shape(model)
     layer, head = check_head(edge.receiver, size.layers, size.heads)
+    require_current(model, clean, [f"blocks.{layer}.attn"])
     if layer >= clean.n_layers:
         raise ValueError(f"the clean run stops before the receiver's layer {layer}")
     changes = numbers("changes", changes, {"n": None, "batch": len(clean), "d_model": size.d_model}, clean.z)

@@ -1,5 +1,6 @@
 """What a pass over prompts leaves behind, and looking at one position per prompt of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .._guards import chosen_rows, indices, same_model, whole
+from ..models import parts
 from ..tasks.prompts import Prompts
 
 Where = str | Int[Tensor, " batch"] | None  # a name among the prompts' positions, or indices; None for END
@@ -22,7 +24,8 @@ class Run:
     `q`, `z`: [layers, batch, pos, heads, d_head], queries before rotation and head outputs before W_O.
     `pattern`: [layers, batch, heads, pos, seq], attention probabilities.
     `kept`: (layer, [batch, seq, d_model]), the stream at all positions before one layer, for `rerun`; or None.
-    `fingerprint`: of the model, None for a run made by hand. Use `at` for one position per prompt.
+    `fingerprint`: of the model, None for a run made by hand; `hooked`, `edits`: the hook points and the edits of the
+    weights it was made under. Use `at` for one position per prompt.
     """
 
     prompts: Prompts
@@ -35,6 +38,8 @@ class Run:
     z: Float[Tensor, "layers batch pos heads d_head"]
     pattern: Float[Tensor, "layers batch heads pos seq"]
     kept: tuple[int, Tensor] | None = None
+    hooked: frozenset[str] = frozenset()
+    edits: frozenset[tuple] = frozenset()
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -104,6 +109,15 @@ def within(base: Run, positions) -> Int[Tensor, "batch items"]:
     if outside := int((found > base.end[:, None]).sum()):
         raise ValueError(f"positions must lie between 0 and each prompt's END: {outside} of {found.numel()} do not")
     return found
+
+
+def require_current(model, run: Run, plain: Sequence[str] = ()) -> None:
+    """Raise `ValueError` for a run of another model or under other edits, or hooked at a point that names `plain`."""
+    same_model(model=parts.fingerprint(model), run=run)
+    if run.edits != parts.edits(model):
+        raise ValueError("this run was made under other edits of the weights than are in force here: make it anew")
+    if hooked := [name for name in run.hooked if any(part in name for part in plain)]:
+        raise ValueError(f"this run was made with a hook at {hooked[0]}, which would be left out or credited to others")
 
 
 def require_pair(clean: Run, new: Run, aligned: bool = True) -> None:

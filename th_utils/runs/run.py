@@ -44,13 +44,17 @@ def run(
     _check_tokens(model, prompts)
     prompts = prompts.to(parts.device_of(model))
 
+    hooked: set[str] = set()
+
     def part(rows: slice) -> dict:
-        stream = parts.embed(model, prompts.tokens[rows])
-        return _whole(Blocks(model, hooks, rows), stream, prompts.end[rows], positions, caches=caches, keep=keep)
+        blocks, stream = Blocks(model, hooks, hooked, rows), parts.embed(model, prompts.tokens[rows])
+        return _whole(blocks, stream, prompts.end[rows], positions, caches=caches, keep=keep)
 
     records = _in_batches(part, len(prompts), batch_size)
     kept = records.pop("kept", None)
-    result = Run(prompts, positions, parts.fingerprint(model), **records, kept=kept if kept is None else (keep, kept))
+    state = {"hooked": frozenset(hooked), "edits": parts.edits(model)}
+    kept = kept if kept is None else (keep, kept)
+    result = Run(prompts, positions, parts.fingerprint(model), **records, kept=kept, **state)
     if broken := [layer for layer, stream in enumerate(result.resid) if not all_finite(stream)]:
         raise ValueError(f"NaN or infinite stream before layer {broken[0]}: see weights and hooks")
     return result
@@ -68,6 +72,9 @@ def _check_tokens(model, prompts: Prompts) -> None:
         left = (tokens[:, 0] == pad) & ((tokens[:, 1] == pad) | (pad != bos)) & (prompts.end > 0)
         if left.any():
             raise ValueError(f"prompts must be padded on the right: {left.sum()} of {len(prompts)} begin with padding")
+        last = tokens.gather(1, prompts.end[:, None]) == pad
+        if pad not in (bos, tokenizer.eos_token_id) and last.any():
+            raise ValueError(f"END must be the last token: in {last.sum()} of {len(prompts)} prompts it is padding")
 
 
 def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
@@ -124,9 +131,16 @@ def _records(found: list[Block], after: Tensor) -> dict:
     return stacked | {name: tuple(getattr(block, name) for block in found) for name in ("keys", "values")}
 
 
-def _check_base(model, base: Run) -> None:
+def _check_base(model, base: Run, start: int, given: bool = True) -> set[str]:
+    """Refuse a base in which something acts that a re-run from `start` leaves out; return where hooks act before."""
     parts.require_ready(model)
     same_model(model=parts.fingerprint(model), run=base)
+    before = {name for name in base.hooked if int(name.split(".")[1]) < start}
+    if later := sorted(base.hooked - before):
+        raise ValueError(f"the base was run with a hook at {later[0]}, which would be left out: give all hooks at once")
+    if early := [layer for layer, *_ in base.edits ^ parts.edits(model) if layer < start or not given]:
+        raise ValueError(f"layer {min(early)} is edited now or was in the base, not both: run anew, or start there")
+    return before
 
 
 def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) -> Run:
@@ -136,18 +150,19 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
     every position, in that layer and later: exact, and saves the layers before. Gradients flow to what the hooks
     put in. Raises `ValueError` when `base` kept no layer or is of another model, or a hook is before that layer.
     """
-    _check_base(model, base)
     if base.kept is None:
         raise ValueError("this run kept no layer to resume from: call run(..., keep=layer)")
     start, stream = base.kept
+    hooked = _check_base(model, base, start)
     if (first := first_layer(hooks, parts.shape(model).layers)) < start:
         raise ValueError(f"a hook of layer {first} is before layer {start}, where the run was kept")
 
     def part(rows: slice) -> dict:
-        return _whole(Blocks(model, hooks, rows), stream[rows], base.end[rows], base.positions, start)
+        return _whole(Blocks(model, hooks, hooked, rows), stream[rows], base.end[rows], base.positions, start)
 
     new = _in_batches(part, len(base), batch_size)
-    return replace(base, **{name: _follow(getattr(base, name)[:start], new[name]) for name in new})
+    state = {"hooked": frozenset(hooked), "edits": parts.edits(model)}
+    return replace(base, **state, **{name: _follow(getattr(base, name)[:start], new[name]) for name in new})
 
 
 def _follow(before, after):
@@ -165,11 +180,10 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     at END are the new ones, so that the result can be rerun or patched. Gradients flow to what the hooks put in.
     Raises `ValueError` for a base of another model, and one that does not hold the layers that are needed.
     """
-    _check_base(model, base)
-    blocks = Blocks(model, hooks)
-    n_layers = blocks.shape.layers
+    n_layers = parts.shape(model).layers
     first = first_layer(hooks, n_layers)
-    start = first if start is None else whole("start", start, 0, first)
+    given, start = start is not None, first if start is None else whole("start", start, 0, first)
+    blocks = Blocks(model, hooks, _check_base(model, base, start, given))
     stop = n_layers if stop is None else whole("stop", stop, start, n_layers)
     if start >= len(base.resid) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
         raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and run(caches=)")
@@ -188,4 +202,5 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
         records = {name: _follow(before, new[name]) for name, before in records.items()}
     for name in ("keys", "values"):  # of layers from `stop` on, for a re-run that goes on there
         records[name] += getattr(base, name)[stop:]
-    return replace(base, positions="end", kept=None, **records)
+    state = {"hooked": frozenset(blocks.hooked), "edits": parts.edits(model)}
+    return replace(base, positions="end", kept=None, **state, **records)

@@ -8,7 +8,6 @@ import os
 from copy import copy
 from importlib.resources import files
 from importlib.util import find_spec
-from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -47,10 +46,6 @@ class View:
         view = copy(self)
         view._around = alive(kind, data, library)
         return view
-
-    def save(self, path) -> None:
-        """Write the PNG to a file."""
-        Path(path).write_bytes(self.png)
 
     def show(self, name: str) -> None:
         """Display the figure under a name by which other pages of the book can show it too (MyST-NB's `glue`)."""

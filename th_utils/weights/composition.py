@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .._guards import refuse_autocast
 from .heads import Head, HeadWeights
 from .scores import Scores
 
@@ -29,6 +30,7 @@ def reader_factors(weights: HeadWeights, mode: Mode) -> Float[Tensor, "layers he
     `B = L Rᵀ` and `R = Q T` (QR) give `v B = v L Tᵀ Qᵀ`; the orthonormal Q keeps norms, so `M = L Tᵀ`.
     Raises `ValueError` for a mode other than "Q", "K", "V".
     """
+    refuse_autocast()
     if mode not in ("Q", "K", "V"):
         raise ValueError(f"mode must be 'Q', 'K' or 'V' (which input of the reader is read), got {mode!r}")
     left, right = {

@@ -65,8 +65,10 @@ def _pairs(x: np.ndarray, y: np.ndarray, threshold: float) -> tuple[np.ndarray, 
 
 
 def _measures(score: np.ndarray, effect: np.ndarray, positive: np.ndarray) -> tuple[float, float, float]:
-    first = np.argsort(-score, kind="stable")[: positive.sum()]
-    return spearmanr(score, effect).statistic, _auroc(score, positive), positive[first].mean()
+    cut = np.sort(score)[-positive.sum()]  # of several scores at the cut each counts in part
+    above, tied = score > cut, score == cut
+    hits = positive[above].sum() + (positive.sum() - above.sum()) * positive[tied].mean()
+    return spearmanr(score, effect).statistic, _auroc(score, positive), hits / positive.sum()
 
 
 def _auroc(score: np.ndarray, positive: np.ndarray) -> float:
