@@ -49,9 +49,9 @@ def tokenizer(model):
 
 
 def _of(model, name: str):
-    if not hasattr(model, name):
+    if (found := getattr(model, name, None)) is None:
         raise TypeError(f"model must be a TransformerBridge from th.load_model(), got {model!r:.80}")
-    return getattr(model, name)
+    return found
 
 
 def fingerprint(model) -> str:
@@ -99,14 +99,14 @@ def require_ready(model) -> None:
 
     Raises `TypeError` for anything but a `TransformerBridge`, `ValueError` for a state in which numbers would be wrong.
     """
-    if any(point.training for point in (model, *_of(model, "hook_dict").values())):  # they follow the part they are in
+    points = _of(model, "hook_dict")  # made anew each time, which takes a while
+    if any(point.training for point in (model, *points.values())):  # points follow the part they are in
         raise ValueError("the model is in training mode, in which dropout makes runs random: call model.eval()")
     weight = model.W_E
     if weight.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"the model is in {weight.dtype}, too coarse, and has lost digits: load it anew")
     refuse_autocast()
-    hooked = [name for name, point in model.hook_dict.items() if point.fwd_hooks or point.bwd_hooks]
-    if hooked:
+    if hooked := [name for name, point in points.items() if point.fwd_hooks or point.bwd_hooks]:
         named = f"{', '.join(hooked[:3])}{' …' * (len(hooked) > 3)}"
         raise ValueError(f"the model has hooks of its own at {named}: call model.reset_hooks() and give them as hooks=")
 
