@@ -12,7 +12,6 @@ import torch
 
 import th_utils as th
 from th_utils.tasks import ioi
-from th_utils.weights.svd import decompose_product
 
 ONE, POINT = torch.ones(1, 1), torch.zeros(1, 3)
 S2 = th.Edge((3, 1), "v", source="S2")
@@ -42,8 +41,8 @@ ROWS = {
     "a head outside the model": (lambda w: th.patch_edges(w.m, w.run, w.new, th.Edge((9, 0))), "no head 9.0: .* 0-3"),
     "a head from the end": (lambda w: th.component_scores(w.W, "Q", [(-1, 0)]), "no head -1.0: .* layers 0-3"),
     "a head to edit from the end": (lambda w: th.scale_head(w.W, (1, -1), 0.5), "no head 1.-1: .* heads 0-3"),
-    "a head for a component": (lambda w: th.channel(w.W, [(1, 2)]), r"triple \(layer, head, component\)"),
-    "a component outside": (lambda w: th.channel(w.W, [(0, 0, 8)]), "no component 0.0.8: .* components 0-7"),
+    "a head for a component": (lambda w: th.channel(w.W, [(1, 2)]), "expected 3"),
+    "a component outside": (lambda w: th.channel(w.W, [(0, 0, 8)]), "component must be a whole number, 0-7, got 8"),
     "a layer from the end": (lambda w: th.run(w.m, w.P, keep=-1), "keep must be a whole number, 0-3, got -1"),
     "a fraction of a layer": (lambda w: w.run.resumable_at(1.5), "layer must be a whole number, 0-3, got 1.5"),
     "a late start": (lambda w: th.rerun_last(w.m, w.run, w.hook, start=2), "start must be a whole number, 0-1, got 2"),
@@ -93,7 +92,6 @@ ROWS = {
     "weights with NaN": (lambda w: replace(w.W, W_O=w.W.W_O * float("nan")), "W_O holds NaN or infinite .* damaged"),
     "half precision": (lambda w: w.W.to(torch.half), "W_Q must be float32 or float64, got torch.float16"),
     "transposed weights": (lambda w: replace(w.W, W_O=w.W.W_O.mT), "W_O has shape .*expected"),
-    "factors that do not fit": (lambda w: decompose_product(w.W.W_V, w.W.W_V), "cannot multiply factors of shapes"),
     "one direction": (lambda w: th.scale_reading(w.W, (1, 0), torch.ones(32), 0.0), r"\[n, d_model=32\], got"),
     "codes of padding": (lambda w: th.position_codes(w.m, w.run, (2, 0), torch.eye(32), w.ids + 99), "positions must"),
     "too early a head": (lambda w: th.traverse(w.m, w.run, w.channel, POINT, [(1, 0)], w.spots), "channel's"),

@@ -52,7 +52,7 @@ def test_coordinates_are_attention_weighted_readings(model, weights, target, cle
 
 def test_names_cosines_and_steering(weights, target):
     assert target.names == ("1.2.0", "1.2.3", "2.0.1") and len(target) == 3
-    assert target.heads == ((1, 2), (1, 2), (2, 0)) and target.first_layer == 1
+    assert target.heads == ((1, 2), (1, 2), (2, 0))
     gram = target.directions @ target.directions.T
     torch.testing.assert_close(gram.diagonal(), torch.ones(3), **CLOSE)
     assert abs(gram[0, 1]) < 1e-5, "components of one head are orthogonal"

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .._guards import indices, numbers, same_model
+from .._guards import indices, numbers, same_model, whole
 from ..runs.engine import Hook, rows_of
 from ..runs.record import Run, Where
-from ..weights.heads import Component, Head, HeadWeights, check_component, label
+from ..weights.heads import Component, Head, HeadWeights, label
 
 NOISE = 1e-6  # relative error of weights in float32, a few roundings in
 TURNED = 1e-2  # how far noise may turn a component before we say so
@@ -42,10 +42,6 @@ class Channel:
 
     def __len__(self) -> int:
         return len(self.heads)
-
-    @property
-    def first_layer(self) -> int:
-        return min(layer for layer, _ in self.heads)
 
     def coordinates(self, run: Run, where: Where = None) -> Float[Tensor, "batch components"]:
         """Read the activation c of every component from a run, at END or another position.
@@ -123,7 +119,7 @@ def channel(weights: HeadWeights, components: Sequence[Component]) -> Channel:
     component whose singular value is so close to another one's that float32 noise turns it (`Decomposition.gaps`).
     Raises `ValueError` for no components, repeated ones, or ones outside the model.
     """
-    components = [check_component(c, weights.n_layers, weights.n_heads, weights.d_head) for c in components]
+    components = [(*weights.check_head((i, h)), whole("component", k, 0, weights.d_head - 1)) for i, h, k in components]
     names = tuple(map(label, components))
     if not components or len(set(components)) != len(components):
         raise ValueError(f"components must be distinct (layer, head, component) triples, at least one, got {names}")

@@ -155,8 +155,6 @@ def _uninterrupted() -> Iterator[None]:
 
 def changes_of(model, edit: Edit) -> list[tuple[Tensor, Tensor]]:
     """List (view of a weight, what is added to it) for an edit, b_O aside. Raises `ValueError` as `edited`."""
-    if not isinstance(edit, Edit):
-        raise ValueError(f"edits must be edits or lists of them, got a {type(edit).__name__}")
     same_model(model=parts.fingerprint(model), edit=edit)
     size = parts.shape(model)
     layer, head = check_head(edit.head, size.layers, size.heads)

@@ -34,9 +34,10 @@ def traverse(
     points = numbers("points", points, {"points": None, "components": len(channel)})
     positions, size = within(base, positions), parts.shape(model)
     heads = [check_head(head, size.layers, size.heads) for head in heads]
-    early = [head for head in heads if head[0] <= channel.first_layer]
+    first = min(channel.heads)[0]
+    early = [head for head in heads if head[0] <= first]
     if early or not heads:
-        raise ValueError(f"heads must lie after the channel's first layer {channel.first_layer}: got {early or 'none'}")
+        raise ValueError(f"heads must lie after the channel's first layer {first}: got {early or 'none'}")
     stop = max(layer for layer, _ in heads) + 1
     seen = []
     for point in points:

@@ -39,13 +39,11 @@ def load_model(
     constant per position off the logits and leaves probabilities as they are. Weight-space numbers depend on it.
     `fold=False` keeps the raw weights, under the same hook names.
 
-    Args:
-        name: a name in `MODELS`, or a directory with a model in Hugging Face format. None: the environment
-            variable `TH_MODEL`, else what `setup` has picked, else the default model.
-        device: None means the CPU, also on a machine with a GPU; "cuda" and other torch devices are honoured.
-        fold: whether to fold and centre, as above.
-
-    Raises `ValueError` for an unknown name, `ModelNotFound` where the files could not be obtained or are no model.
+    `name` is one in `MODELS`, or a directory with a model in Hugging Face format; None stands for the environment
+    variable `TH_MODEL`, else what `setup` has picked, else the default model. `device` None means the CPU, also on a
+    machine with a GPU.
+    Raises `ValueError` for an unknown name, and a model that TransformerLens gets wrong, which is tried on two short
+    texts, `ModelNotFound` where the files could not be obtained or are no model.
     """
     from transformer_lens.model_bridge import TransformerBridge  # seconds to import, and fetching needs none of it
 
@@ -53,21 +51,29 @@ def load_model(
     folder = model_folder(card)
     hf_model, tokenizer = read_folder(folder)
     hf_model = hf_model.to(device).eval()
+    before = _predictions(hf_model)
     folded = fold and _fold_llama(hf_model)
     with quiet_transformers():
         model = TransformerBridge.boot_transformers(
             str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
         )
-    if folded:  # nothing is left to process; the call brings the bridge to the state that processing leaves
-        model.enable_compatibility_mode(
-            disable_warnings=True, fold_ln=False, center_writing_weights=False, center_unembed=False,
-            fold_value_biases=False,
-        )  # fmt: skip
-    else:
-        model.enable_compatibility_mode(disable_warnings=True, no_processing=not fold)
+    steps = ("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases")
+    # Folded weights need none of them, and yet the call, which brings the bridge to the state that processing leaves.
+    how = dict.fromkeys(steps, False) if folded else {"no_processing": not fold}
+    model.enable_compatibility_mode(disable_warnings=True, **how)
     model.eval().requires_grad_(False)
+    if not (gap := float((_predictions(model) - before).abs().max())) < 1e-2:
+        fix = "load it with fold=False" if fold else "it cannot be used"
+        raise ValueError(f"TransformerLens computes other log-probabilities for {card.name} (by {gap:.2g}): {fix}")
     _CARDS[model] = card
     return model
+
+
+@torch.no_grad()
+def _predictions(model) -> torch.Tensor:
+    """Compute log-probabilities after some arbitrary tokens, by the model's own forward pass."""
+    out = model((torch.arange(24) % 50).view(2, 12).to(next(model.parameters()).device))
+    return getattr(out, "logits", out).log_softmax(-1)
 
 
 def model_folder(card: ModelCard) -> Path:

@@ -40,7 +40,9 @@ def shape(model) -> Shape:
     """Read the sizes of a model."""
     cfg = _of(model, "cfg")
     groups = cfg.n_heads // (cfg.n_key_value_heads or cfg.n_heads)
-    return Shape(cfg.n_layers, cfg.n_heads, groups, cfg.d_model, cfg.d_head, cfg.d_vocab, cfg.n_ctx)
+    own = model.original_model.config  # some models look no further back than this
+    window = getattr(own, "sliding_window", None) or getattr(own, "window_size", None) or cfg.n_ctx
+    return Shape(cfg.n_layers, cfg.n_heads, groups, cfg.d_model, cfg.d_head, cfg.d_vocab, min(cfg.n_ctx, window))
 
 
 def tokenizer(model):

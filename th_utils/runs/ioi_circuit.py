@@ -151,8 +151,6 @@ class Circuit:
     effects: pd.DataFrame = field(repr=False)
 
     def __getitem__(self, role: str) -> list[Head]:
-        if role not in self.roles:
-            raise KeyError(f"no role {role!r}: the roles are {sorted(self.roles)}")
         return self.roles[role]
 
 

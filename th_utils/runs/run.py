@@ -9,6 +9,7 @@ Interventions are TransformerLens hooks (see `engine`).
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from ..models import parts
 from ..tasks.prompts import Prompts
 from .engine import Block, Blocks, Hook, first_layer
 from .record import Run
+
+_RIGHT: WeakSet = WeakSet()  # models that were tried
 
 
 def run(
@@ -42,6 +45,7 @@ def run(
     keep = None if keep is None else whole("keep", keep, 0, size.layers - 1)
     caches = whole("caches", caches, 0, size.layers)  # the last: none at all
     _check_tokens(model, prompts)
+    _check_blocks(model, prompts)
     prompts = prompts.to(parts.device_of(model))
 
     hooked: set[str] = set()
@@ -52,12 +56,29 @@ def run(
 
     records = _in_batches(part, len(prompts), batch_size)
     kept = records.pop("kept", None)
+    records["kept"] = kept if kept is None else (keep, kept)
     state = {"hooked": frozenset(hooked), "edits": parts.edits(model)}
-    kept = kept if kept is None else (keep, kept)
-    result = Run(prompts, positions, parts.fingerprint(model), **records, kept=kept, **state)
+    result = Run(prompts, positions, parts.fingerprint(model), **records, **state)
     if broken := [layer for layer, stream in enumerate(result.resid) if not all_finite(stream)]:
         raise ValueError(f"NaN or infinite stream before layer {broken[0]}: see weights and hooks")
     return result
+
+
+@torch.no_grad()
+def _check_blocks(model, prompts: Prompts) -> None:
+    """Refuse, the first time, a model whose blocks are not those of `engine`: its own forward pass tells."""
+    if model in _RIGHT:
+        return
+    tokens = prompts.tokens[:2, :24].to(parts.device_of(model))
+    try:
+        found = _whole(Blocks(model, (), set()), parts.embed(model, tokens), tokens[:, 0] * 0, "all")["resid"][-1]
+        ours = parts.unembed(model, parts.final_norm(model, found)).log_softmax(-1)
+        right = torch.allclose(ours, model(tokens).log_softmax(-1), atol=1e-2, rtol=0, equal_nan=True)
+    except (AttributeError, TypeError):
+        right = False
+    if not right:
+        raise ValueError("this model cannot be run: its blocks are not those of GPT-2, GPT-NeoX or Llama")
+    _RIGHT.add(model)
 
 
 def _check_tokens(model, prompts: Prompts) -> None:

@@ -37,10 +37,6 @@ class Prompts:
     table: pd.DataFrame
 
     def __post_init__(self):
-        if "END" not in self.positions:
-            raise ValueError(f"positions must hold END (the last prompt token), got {sorted(self.positions)}")
-        if self.tokens.ndim != 2 or self.tokens.is_floating_point() or self.tokens.dtype == torch.bool:
-            raise ValueError(f"tokens must be [batch, pos] integers, got {self.tokens.dtype} {[*self.tokens.shape]}")
         if not len(self.tokens) == len(self.table) == len(self.text):
             raise ValueError(f"{len(self.tokens)} token rows, {len(self.table)} table rows, {len(self.text)} texts")
 

@@ -93,29 +93,13 @@ class HeadWeights:
 
 def check_head(head: Head, n_layers: int, n_heads: int) -> Head:
     """Return a head inside the model, or raise `ValueError`: negative indices are refused, they hide mistakes."""
-    layer, number = _integers(head, 2, "head must be a pair (layer, head)")
+    try:
+        layer, number = map(index, head)  # no fractions, which int() would make fit
+    except (TypeError, ValueError):
+        raise ValueError(f"head must be a pair (layer, head) of integers, got {head!r}") from None
     if not (0 <= layer < n_layers and 0 <= number < n_heads):
         raise ValueError(f"no head {layer}.{number}: this model has layers 0-{n_layers - 1} and heads 0-{n_heads - 1}")
     return layer, number
-
-
-def check_component(component: Component, n_layers: int, n_heads: int, n_components: int) -> Component:
-    """Return a component inside the model, or raise `ValueError`, as `check_head`."""
-    layer, number, k = _integers(component, 3, "a component must be a triple (layer, head, component)")
-    check_head((layer, number), n_layers, n_heads)
-    if not 0 <= k < n_components:
-        raise ValueError(f"no component {label((layer, number, k))}: heads have components 0-{n_components - 1}")
-    return layer, number, k
-
-
-def _integers(given, n: int, wanted: str) -> tuple[int, ...]:
-    try:
-        found = tuple(map(index, given))  # no fractions, which int() would make fit
-    except TypeError:
-        found = ()
-    if len(found) != n:
-        raise ValueError(f"{wanted} of integers, got {given!r}")
-    return found
 
 
 def label(part: tuple[int, ...]) -> str:
