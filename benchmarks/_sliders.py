@@ -70,7 +70,7 @@ def with_kernel(name: str | None = None, lists: int = 56, passages: int = 5, tok
     from th_utils.tasks import english, laundry_list
 
     model, base, dial, listeners = prepared(name)
-    first, (n_layers, n_heads, *_) = dial.first_layer, th.parts.shape(model)
+    first, (n_layers, n_heads, *_) = min(dial.heads)[0], th.parts.shape(model)
 
     def channel_step():
         run = th.rerun_last(model, base, dial.set(3.0))
