@@ -148,3 +148,54 @@ def test_autocast_touches_no_weights(weights, clean, refuses):
         ):
             with refuses("autocast is on"):
                 call()
+
+
+def test_parameters_that_were_replaced_are_seen(refuses):
+    model = load("tiny-gpt2", fold=False)
+    run = th.run(model, th.tasks.ioi.generate(model, 2), "all")
+    model.enable_compatibility_mode(disable_warnings=True)  # folds
+    with refuses("model and run come from different models"):
+        th.logits(model, run)
+
+
+def test_what_is_written_to_other_weights_inside_an_edit_is_seen(prompts, refuses):
+    model = load("tiny-gpt2")
+    before = th.parts.fingerprint(model)
+    with th.edited(model, th.scale_head(th.head_weights(model), (1, 2), 0.5)), torch.no_grad():
+        th.parts.head_matrix(model, 3, "W_O").mul_(-3)
+    assert th.parts.fingerprint(model) != before
+
+
+def test_an_equal_edit_made_again_is_the_same(model, weights, prompts):
+    with th.edited(model, th.scale_head(weights, (1, 2), 0.5)):
+        run = th.run(model, prompts)
+    with th.edited(model, th.scale_head(weights, (1, 2), 0.5)):
+        th.direct_logit_attribution(model, run)
+
+
+def test_edits_that_z_does_not_show_are_no_new_run(model, weights, clean, prompts, refuses):
+    with th.edited(model, th.scale_head(weights, (1, 2), 0.0)):
+        written = th.run(model, prompts, "all")
+    with th.edited(model, th.scale_query(weights, (1, 2), 0.0)):
+        attended = th.run(model, prompts, "all")
+    th.patch_edges(model, clean, attended, EDGE, [(1, 2)])
+    with refuses("other edits of W_O or b_O"):
+        th.patch_edges(model, clean, written, EDGE, [(1, 2)])
+
+
+def test_hooks_that_only_look_and_streams_that_went_through_one_are_no_hindrance(model, weights, prompts, clean):
+    look = [(f"blocks.{layer}.attn.hook_z", lambda z, hook: z) for layer in range(4)]
+    assert not th.run(model, prompts, hooks=look).hooked
+    noise = [("blocks.2.hook_resid_pre", lambda x, hook: x + 1)]
+    base = th.run(model, prompts, "all", noise, keep=2)
+    for again in (th.rerun(model, base.resumable_at(2)), th.rerun(model, base), th.rerun_last(model, base, start=2)):
+        torch.testing.assert_close(again.at().resid, base.at().resid, **CLOSE)
+        assert again.hooked == base.hooked
+    with torch.inference_mode():
+        torch.testing.assert_close(th.run(model, prompts, hooks=noise).resid, base.at().resid[:, :, None], **CLOSE)
+
+
+def test_a_stream_that_a_hook_sets_carries_no_edge(model, prompts, refuses):
+    base = th.run(model, prompts, "all", [("blocks.2.hook_resid_pre", lambda x, hook: 0 * x)])
+    with refuses("made with a hook at blocks.2.hook_resid_pre"):
+        th.patch_edges(model, base, base, EDGE, [(0, 1)])

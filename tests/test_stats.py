@@ -21,7 +21,7 @@ def test_estimates_print_with_their_interval_and_without_negative_zeros():
     assert str(estimate) == "0.71 [0.66, 0.76]" == f"{estimate}" and f"{estimate:.0%}" == "71% [66%, 76%]"
     small = Estimate(-0.001, -0.004, 0.25)
     assert str(small) == "0.00 [0.00, 0.25]" and f"{small:+.1f}" == "+0.0 [+0.0, +0.2]"
-    assert f"{small:>6.1f}" == "   0.0 [   0.0,    0.2]"
+    assert f"{small:>6.1f}" == "   0.0 [   0.0,    0.2]" and f"{Estimate(1234.5, 0, 9e3):,.0f}" == "1,234 [0, 9,000]"
     assert Estimate.of(small) is small and Estimate.of(torch.tensor(2.0)) == (2.0, 2.0, 2.0)
 
 

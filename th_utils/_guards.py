@@ -19,6 +19,11 @@ def refuse_autocast() -> None:
         raise ValueError("autocast is on, which rounds to half precision: leave its block first")
 
 
+def version(tensor: Tensor) -> int:
+    """Count the writes to a tensor in place; torch counts none in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def whole(name: str, value, low: int = 1, high: int | None = None) -> int:
     """Return a whole number from `low` to `high`; fractions, texts and booleans are refused."""
     try:
@@ -59,14 +64,13 @@ def chosen_rows(name: str, rows, n: int) -> Tensor:
     """Return the indices of some of `n` rows, from indices (negative ones count from the end), a mask or a slice."""
     if isinstance(rows, slice):
         return torch.arange(n)[rows]
-    if isinstance(rows, pd.Series) and rows.dtype == bool and list(rows.index) != list(range(n)):
+    if isinstance(rows, pd.Series) and pd.api.types.is_bool_dtype(rows) and list(rows.index) != list(range(n)):
         raise ValueError(f"{name}: a column must have the prompts in their order: its index is not 0-{n - 1}")
     found = rows.cpu() if isinstance(rows, Tensor) else torch.tensor(np.array(rows))  # copied: pandas' are read-only
-    found = found.long() if found.dtype == torch.uint8 else found  # torch would take these for a mask
     found = torch.atleast_1d(found) if found.numel() else torch.zeros(0, dtype=torch.long)
     if found.dtype == torch.bool and found.shape != (n,):
         raise ValueError(f"{name}: a mask needs one entry for each of the {n} prompts, got {tuple(found.shape)}")
-    if found.ndim != 1 or found.is_floating_point():
+    if found.ndim != 1 or found.is_floating_point() or found.dtype == torch.uint8:  # a mask to torch, numbers to numpy
         raise ValueError(f"{name} must choose among {n} prompts by indices or a mask, got {_described(found)}")
     return torch.arange(n)[found]
 
@@ -86,7 +90,7 @@ def same_model(**records) -> None:
     known = {name: fingerprint for name, fingerprint in known.items() if fingerprint is not None}
     if len(set(known.values())) > 1:
         named = ", ".join(f"{name} {fingerprint}" for name, fingerprint in known.items())
-        raise ValueError(f"{' and '.join(known)} come from different models (checksums: {named}): make all from one")
+        raise ValueError(f"{' and '.join(known)} come from different models or an edited one (checksums: {named})")
 
 
 def _shaped(name: str, values, shape: dict[str, int | None] | None) -> Tensor:

@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".2f"
-        spec = re.sub("(?=[0-9.a-zA-Z%])", "z", spec, count=1)  # "z", after the sign: no minus before a rounded zero
+        spec = re.sub("(?=[0-9.,_#a-zA-Z%])", "z", spec, count=1)  # "z", after the sign: no minus before a rounded zero
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ def test_times_takes_one_number_a_writer_also_where_there_are_as_many_readers():
     scores, factor = Scores(torch.ones(4, 4, 4), tuple((3, h) for h in range(4))), torch.arange(16.0).view(4, 4)
     assert torch.equal(scores.times(factor).values, factor[..., None].expand(4, 4, 4))
     assert torch.equal(scores.times(2.0).values, 2 * scores.values)
-    with pytest.raises(ValueError, match=r"factor has shape \[3\], which does not begin as \[4, 4, 4\]"):
+    with pytest.raises(RuntimeError):
         scores.times(torch.ones(3))
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from zlib import crc32
 
 import torch
 from jaxtyping import Float
@@ -21,7 +22,7 @@ from ..weights.heads import Head, HeadWeights, check_head, label
 from .channel import Channel
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Edit:
     """`W ← W + left @ right` for `matrix` ("W_Q", "W_K", "W_V", "W_O") of one head.
 
@@ -116,8 +117,8 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     changes = [change for edit in flat for change in changes_of(model, edit)]
     biased = [edit for edit in flat if edit.bias is not None and edit.matrix == "W_O"]
     linears = {edit.head[0]: parts.output_linear(model, edit.head[0]) for edit in biased}
-    touched = [(edit.head[0], f"{edit.matrix} of head {label(edit.head)}", edit) for edit in flat]
-    touched += [(edit.head[0], "b_O", edit) for edit in biased]
+    touched = [(edit.head[0], f"{edit.matrix} of head {label(edit.head)}", _sum(edit)) for edit in flat]
+    touched += [(edit.head[0], "b_O", _sum(edit)) for edit in biased]
     saved, biases = [(tensor, tensor.clone()) for tensor, _ in changes], {i: one.bias for i, one in linears.items()}
     with parts.editing(model, frozenset(touched)):
         try:
@@ -135,6 +136,10 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
                     tensor.copy_(before)
                 for layer, linear in linears.items():
                     linear.bias = biases[layer]
+
+
+def _sum(edit: Edit) -> int:
+    return crc32(b"".join(x.cpu().numpy().tobytes() for x in (edit.left, edit.right, edit.bias) if x is not None))
 
 
 @contextmanager

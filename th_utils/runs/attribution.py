@@ -41,7 +41,8 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
     edits, or with hooks at `hook_resid_pre` or `hook_attn_out`, which are neither heads nor MLPs.
     """
     require_complete(model, result)
-    require_current(model, result, ("hook_resid_pre", "hook_attn_out"))
+    streams = [f"blocks.{layer}.hook_resid_pre" for layer in range(1, result.n_layers)]
+    require_current(model, result, ["hook_attn_out", *streams])
     direction, constant = parts.answer_direction(model, result.prompts.answer, result.prompts.distractor)
     resid, z = result.at().resid, result.at().z
     # The model's own final norm gives the scale: with folded weights it divides by one number per prompt.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .._guards import version
 from ..models import parts
 
 POINTS = ("hook_resid_pre", "attn.hook_q", "attn.hook_pattern", "attn.hook_z", "hook_attn_out", "hook_mlp_out")
@@ -73,9 +74,9 @@ class Blocks:
     def hook(self, layer: int, point: str, value: Tensor) -> Tensor:
         name = f"blocks.{layer}.{point}"
         for function in self.hooks.get(name, ()):
-            written = value._version
+            before, counted = version(value), not value.is_inference()
             out = function(value, Site(name, self.rows))
-            if out is not None or value._version != written:  # it did more than look
+            if not (out is None or out is value) or not counted or version(value) != before:  # it did more than look
                 self.hooked.add(name)
             if out is not None and out.shape != value.shape:
                 raise ValueError(f"hook {name} returned {[*out.shape]}, expected {[*value.shape]}")

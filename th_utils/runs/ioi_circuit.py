@@ -25,7 +25,7 @@ from .run import run
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a head must do to be given a role; move them and see how the circuit changes.
+    """What a head must do to be given a role.
 
     `attention`: mean attention probability between the two positions that define the role; `attribution`: direct
     contribution as a share of the mean logit difference; `effect`: share of the movers' attention difference

@@ -61,9 +61,8 @@ def answer_loss(model, result: Run) -> Float[Tensor, " batch"]:
 def text_loss(model, text: Prompts) -> Float[Tensor, " batch"]:
     """Compute the mean next-token cross-entropy of every text, in nats per token of this model's tokenizer.
 
-    `−1/(T−1) Σ_t log p(token t+1 | tokens 1 … t)` over all T tokens of a text, what training minimises. Works inside
-    `with th.edited(...)`. The cost is one pass over each text, one at a time. `text` comes from
-    `tasks.english.passages`; any `Prompts` will do. Tokenizers differ, and so do losses per token of two models.
+    `−1/(T−1) Σ_t log p(token t+1 | tokens 1 … t)` over all T tokens of a text, what training minimises. One pass over
+    each text, one at a time; any `Prompts` will do. Tokenizers differ, and so do losses per token of two models.
     Raises `ValueError` for no texts and texts of fewer than two tokens.
     """
     each = (replace(text.select([i]), tokens=text.tokens[[i], : end + 1]) for i, end in enumerate(text.end.tolist()))

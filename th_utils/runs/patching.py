@@ -97,6 +97,8 @@ def _replaced(clean: Run, new: Run | Tensor) -> Run:
     """Return the clean run with the new head outputs in it."""
     if isinstance(new, Run):
         require_pair(clean, new)
+        if any("_O" in weights for _, weights, _ in clean.edits ^ new.edits):
+            raise ValueError("new was run under other edits of W_O or b_O than clean, which its z does not show")
         return replace(clean, z=new.z)
     axes = dict(zip(("layers", "batch", "pos", "heads", "d_head"), clean.z.shape, strict=True))
     return replace(clean, z=numbers("new", new, axes, clean.z))
@@ -113,7 +115,8 @@ def patch_input(model, clean: Run, edge: Edge, changes: Float[Tensor, "n batch d
     parts.require_ready(model)
     size = parts.shape(model)
     layer, head = check_head(edge.receiver, size.layers, size.heads)
-    require_current(model, clean, [f"blocks.{layer}.attn"])
+    streams = [f"blocks.{between}.hook_resid_pre" for between in range(1, layer + 1)]
+    require_current(model, clean, [f"blocks.{layer}.attn", *streams])
     if layer >= clean.n_layers:
         raise ValueError(f"the clean run stops before the receiver's layer {layer}")
     changes = numbers("changes", changes, {"n": None, "batch": len(clean), "d_model": size.d_model}, clean.z)

@@ -85,7 +85,7 @@ class Run:
         """Turn a run of all positions into an END-only run that `rerun` can resume at any one `layer`.
 
         One full pass then serves interventions from every layer on. A hook on this layer's `hook_resid_pre` in that
-        pass is already in the kept stream, unlike with `run(keep=)`: do not give it to `rerun` again.
+        pass is already in the kept stream: do not give it to `rerun` again.
         Raises `ValueError` for a run without `positions="all"` and a layer that it does not hold.
         """
         if self.positions != "all":

@@ -45,7 +45,7 @@ def run(
     keep = None if keep is None else whole("keep", keep, 0, size.layers - 1)
     caches = whole("caches", caches, 0, size.layers)  # the last: none at all
     _check_tokens(model, prompts)
-    _check_blocks(model, prompts)
+    _check_blocks(model)
     prompts = prompts.to(parts.device_of(model))
 
     hooked: set[str] = set()
@@ -65,15 +65,15 @@ def run(
 
 
 @torch.no_grad()
-def _check_blocks(model, prompts: Prompts) -> None:
+def _check_blocks(model) -> None:
     """Refuse, the first time, a model whose blocks are not those of `engine`: its own forward pass tells."""
     if model in _RIGHT:
         return
-    tokens = prompts.tokens[:2, :24].to(parts.device_of(model))
+    tokens = parts.probe(parts.shape(model).vocab, parts.shape(model).context).to(parts.device_of(model))
     try:
         found = _whole(Blocks(model, (), set()), parts.embed(model, tokens), tokens[:, 0] * 0, "all")["resid"][-1]
         ours = parts.unembed(model, parts.final_norm(model, found)).log_softmax(-1)
-        right = torch.allclose(ours, model(tokens).log_softmax(-1), atol=1e-2, rtol=0, equal_nan=True)
+        right = torch.allclose(ours, model(tokens).log_softmax(-1), atol=5e-2, rtol=0, equal_nan=True)
     except (AttributeError, TypeError):
         right = False
     if not right:
@@ -132,9 +132,9 @@ def _whole(
 
     found: list[Block] = []
     for layer in range(start, blocks.shape.layers):
-        if layer == keep:
-            kept = {"kept": stream}
         block, stream = blocks.run(layer, stream, angles, causal)
+        if layer == keep:
+            kept = {"kept": block.resid}
         kept_back = {name: stored(getattr(block, name), axis) for name, axis in AXES.items()}
         if layer < caches:
             kept_back |= {"keys": block.keys[:, :0].clone(), "values": block.values[:, :0].clone()}
@@ -156,7 +156,8 @@ def _check_base(model, base: Run, start: int, given: bool = True) -> set[str]:
     """Refuse a base in which something acts that a re-run from `start` leaves out; return where hooks act before."""
     parts.require_ready(model)
     same_model(model=parts.fingerprint(model), run=base)
-    before = {name for name in base.hooked if int(name.split(".")[1]) < start}
+    inside = f"blocks.{start}.hook_resid_pre"  # the stored stream has been through it
+    before = {name for name in base.hooked if int(name.split(".")[1]) < start or name == inside}
     if later := sorted(base.hooked - before):
         raise ValueError(f"the base was run with a hook at {later[0]}, which would be left out: give all hooks at once")
     if early := [layer for layer, *_ in base.edits ^ parts.edits(model) if layer < start or not given]:

@@ -4,9 +4,8 @@
 answered blocks of the same kind (BIG-bench; prompts and minimal pairs after Merullo et al. 2024, "Circuit Component
 Reuse"). Demonstrations and test never share an object or a colour. `FORMS` holds this form and easier ones.
 
-Things count from 0 in the order of the test block's list. Named positions: "colour 0", "object 0", ... (in that list),
-"right colour", "right object" (the asked thing), "paired colour" (of the thing that `corrupt` asks about), "question"
-(the asked object's second mention) and END.
+Things count from 0 in the order of the test block's list. Named positions: "colour 0", "object 0", …, "right colour",
+"right object", "paired colour" (of the thing that `corrupt` asks about), "question" (the asked object again) and END.
 """
 
 from dataclasses import replace

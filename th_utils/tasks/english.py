@@ -1,12 +1,9 @@
 """Ordinary English, to see what an intervention costs: short passages of which `th.text_loss` takes the loss.
 
-Eight are openings of works published before 1928, which no copyright covers any more; dashes and quotation marks are
-the keyboard's, and words in italics are plain. Texts as well known as these were almost certainly in a model's
-training data, so that their loss says little about other English: what counts is how much it changes. Two passages
-were written for this book, after the models were trained.
-
-`CHOOSE` and `TEST` name two halves: what is chosen by the loss on one (which edit, which scale) is reported on the
-other. Five passages are few: give a mean with an interval over them, not over their tokens, which depend on each other.
+Eight are openings of works published before 1928, which no copyright covers any more. Texts as well known as these were
+almost certainly in a model's training data, so what counts is how much their loss changes. Two passages were written
+for this book, after the models were trained. `CHOOSE` and `TEST` name two halves: what is chosen by the loss on one is
+reported on the other. Give a mean with an interval over passages, not over their tokens, which depend on each other.
 """
 
 from collections.abc import Sequence

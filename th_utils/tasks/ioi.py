@@ -32,7 +32,6 @@ def generate(
     `templates` are indices into `TEMPLATES`. Names, places and objects left to None are the built-in lists filtered to
     single tokens of the model's tokenizer. `table` holds template, order, IO, S, place, object. The same seed gives the
     same prompts with any model that keeps the same words.
-
     Raises `ValueError` for n < 1, templates or orders that do not exist, fewer than two names, and names that are not
     one token or are also another word of their prompt.
     """

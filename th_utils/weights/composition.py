@@ -61,9 +61,8 @@ def component_scores(weights: HeadWeights, mode: Mode, readers: Sequence[Head] |
 def head_scores(weights: HeadWeights, mode: Mode, readers: Sequence[Head] | None = None) -> Scores:
     """Score whole heads as writers, ‖W_OV B‖_F / (‖W_OV‖_F ‖B‖_F), into every *later* head.
 
-    The same numbers as TransformerLens' `all_composition_scores`. By the identity
-    `head² = Σ_k p_k · component_k²` (p_k: energy share of component k) it is an average over components, which is
-    why a channel in one component drowns in it. Raises `ValueError` as `component_scores`.
+    The same numbers as TransformerLens' `all_composition_scores`. As `head² = Σ_k p_k · component_k²` (p_k: share of
+    energy in component k), a channel in one component drowns in it. Raises `ValueError` as `component_scores`.
     """
     readers, factors = _readers(weights, readers), reader_factors(weights, mode)
     # ‖W_V W_O M‖_F = ‖T W_O M‖_F with W_V = Q T: d_head rows per writer instead of d_model.

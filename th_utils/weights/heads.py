@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .._guards import version
 from .svd import Decomposition, decompose_product
 
 Head = tuple[int, int]
@@ -75,7 +76,7 @@ class HeadWeights:
 
     def _decomposed(self, name: str, left: Tensor, right: Tensor) -> Decomposition:
         """Decompose a product once, and anew only when one of its factors was written to in place."""
-        written, (before, found) = (left._version, right._version), self.__dict__.get(name, (None, None))
+        written, (before, found) = (version(left), version(right)), self.__dict__.get(name, (None, None))
         if before != written:
             found = decompose_product(left, right)
             self.__dict__[name] = written, found

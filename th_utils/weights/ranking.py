@@ -33,7 +33,6 @@ def predictive_power(
     writer is strong for several readers, so pairs are not independent: the bootstrap draws *writers*, and the control
     exchanges writers as a whole. Pairs with NaN on either side are left out. None when no pair, or every pair,
     is above the threshold: there is nothing to rank. `scores`, `effects`: `[..., readers]`, one shape.
-    Raises `ValueError` for unequal shapes.
     """
     values = scores.values if isinstance(scores, Scores) else scores
     if values.shape != effects.shape:

@@ -58,9 +58,7 @@ class Scores:
     def times(self, factor: Tensor | float) -> "Scores":
         """Multiply all scores by one number, or one per writer: [layers, heads], or with more axes of `values`."""
         factor = torch.as_tensor(factor)
-        if any(n not in (1, own) for n, own in zip(factor.shape, self.values.shape, strict=False)):
-            raise ValueError(f"factor has shape {[*factor.shape]}, which does not begin as {[*self.values.shape]}")
-        return replace(self, values=self.values * factor.view(*factor.shape, *[1] * (self.values.ndim - factor.ndim)))
+        return replace(self, values=self.values * factor[(..., *[None] * (self.values.ndim - factor.ndim))])
 
     def z(self) -> Tensor:
         """(score − mean) / sd over all earlier writers of the same reader: the empirical null, the one that matters.

@@ -20,8 +20,8 @@ def point_cloud(points, groups, title: str, alt: str, axes: Sequence[str] = ("",
     """Show points in three dimensions, coloured by group, to turn, to zoom and to sort out by group.
 
     `points`: [n, 3]; `groups`: one label per point, sorted if they are numbers, otherwise in order of appearance. All
-    axes have the same scale, in `unit`. On the page, coordinates are rounded to 1/999 of half the longest side. Above
-    3000 points every group is thinned by the same share, at random with a fixed seed, and the figure says so.
+    axes have the same scale, in `unit`; coordinates are rounded to 1/999 of half the longest side. Above 3000 points
+    every group is thinned by the same share, at random with a fixed seed, and the figure says so.
     Raises `ValueError` for points that are not finite [n, 3], another number of labels, and more than 49 groups.
     """
     xyz, labels = array(points), list(groups.tolist() if hasattr(groups, "tolist") else groups)

@@ -21,15 +21,12 @@ def territory_atlas(axes: Mapping[str, Sequence | Tensor], shares: Mapping[str, 
     """Show which outcome wins at every point of a grid, by how much, and where a system is by nature.
 
     `axes`: the name of each of three coordinates -> its grid values, in equal steps up. `shares`: panel -> what each
-    outcome got [points, outcomes], probabilities, in the order of `torch.cartesian_prod(*axes.values())`; for instance
-    `traverse(...).mean((1, 2))`. `natural`: panel -> [outcomes, 3], the mean coordinates where each outcome is right,
-    marked on the edge where they are outside. `names`: a short name per outcome; a panel may have fewer. `unit` says
-    what the shares are, `outcome` what a name names.
-
-    Nothing is known between grid points: the reader's point and the natural means snap to the grid. Shares are rounded
-    to 1/65535. The picture shows the maps at the step of the third coordinate nearest to the natural means. Raises
-    `ValueError` for unequal steps, shapes that do not fit, shares that are not probabilities, and natural means that
-    are not finite or of other panels.
+    outcome got [points, outcomes], probabilities, in the order of `torch.cartesian_prod(*axes.values())`. `natural`:
+    panel -> [outcomes, 3], the mean coordinates where each outcome is right, marked on the edge where they are outside.
+    `names`: one per outcome; a panel may have fewer. `unit` says what the shares are, `outcome` what a name names.
+    Points snap to the grid; shares are rounded to 1/65535. The picture shows the third coordinate nearest to the
+    natural means. Raises `ValueError` for unequal steps, shapes that do not fit, shares that are not probabilities,
+    and natural means that are not finite or of other panels.
     """
     grid = {name: array(values) for name, values in axes.items()}
     for name, values in grid.items():
