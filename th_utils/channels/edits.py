@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from zlib import crc32
 
 import torch
 from jaxtyping import Float
@@ -46,6 +45,11 @@ class Edit:
         for name in ("left", "right", "bias"):
             if getattr(self, name) is not None:
                 numbers(f"edit {self.name!r}: {name}", getattr(self, name))
+
+    @property
+    def checksums(self) -> tuple[int, ...]:
+        """Those of its factors and its bias: equal for an equal edit that was made again."""
+        return tuple(parts.checksum(x) for x in (self.left, self.right, self.bias) if x is not None)
 
 
 def scale_component(weights: HeadWeights, target: Channel, factor: float) -> list[Edit]:
@@ -117,8 +121,8 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     changes = [change for edit in flat for change in changes_of(model, edit)]
     biased = [edit for edit in flat if edit.bias is not None and edit.matrix == "W_O"]
     linears = {edit.head[0]: parts.output_linear(model, edit.head[0]) for edit in biased}
-    touched = [(edit.head[0], f"{edit.matrix} of head {label(edit.head)}", _sum(edit)) for edit in flat]
-    touched += [(edit.head[0], "b_O", _sum(edit)) for edit in biased]
+    touched = [(edit.head[0], f"{edit.matrix} of head {label(edit.head)}", edit.checksums) for edit in flat]
+    touched += [(edit.head[0], "b_O", edit.checksums) for edit in biased]
     saved, biases = [(tensor, tensor.clone()) for tensor, _ in changes], {i: one.bias for i, one in linears.items()}
     with parts.editing(model, frozenset(touched)):
         try:
@@ -136,10 +140,6 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
                     tensor.copy_(before)
                 for layer, linear in linears.items():
                     linear.bias = biases[layer]
-
-
-def _sum(edit: Edit) -> int:
-    return crc32(b"".join(x.cpu().numpy().tobytes() for x in (edit.left, edit.right, edit.bias) if x is not None))
 
 
 @contextmanager

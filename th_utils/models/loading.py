@@ -40,9 +40,8 @@ def load_model(
     stay, weight-space numbers change. `fold=False` keeps the raw weights, under the same hook names.
     `name` is one in `MODELS`, or a directory with a model in Hugging Face format; None stands for the environment
     variable `TH_MODEL`, else what `setup` has picked, else the default model. `device` None means the CPU, also on a
-    machine with a GPU.
-    Raises `ValueError` for an unknown name, and a model that TransformerLens gets wrong, which is tried on two short
-    texts, `ModelNotFound` where the files could not be obtained or are no model.
+    machine with a GPU. Raises `ValueError` for an unknown name and a model that TransformerLens gets wrong (it is tried
+    on two short texts), `ModelNotFound` where the files could not be obtained or are no model.
     """
     from transformer_lens.model_bridge import TransformerBridge  # seconds to import, and fetching needs none of it
 

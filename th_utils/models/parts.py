@@ -61,18 +61,20 @@ def fingerprint(model) -> str:
     Weights, runs, channels and edits carry it, so that those of another model of the same shape are refused. It stays
     the same inside `th.edited`, which gives the weights back.
     """
-    known = _FINGERPRINTS.get(model) or ([part._parameters for part in _of(model, "modules")() if part._parameters],)
-    places, (_, stamps, sums) = known[0], known[1:] or ([], [], [])
+    if model not in _FINGERPRINTS:
+        _FINGERPRINTS[model] = [part._parameters for part in _of(model, "modules")() if part._parameters], [], [], []
+    places, _, stamps, sums = _FINGERPRINTS[model]
     tensors = [tensor for place in places for tensor in place.values() if tensor is not None]
     now = [(id(tensor), tensor.data_ptr(), version(tensor)) for tensor in tensors]
     if now != stamps and not (sums and edits(model)):
         before = dict(zip(stamps, sums, strict=True))
-        sums = [before[stamp] if stamp in before else _sum(x) for stamp, x in zip(now, tensors, strict=True)]
+        sums = [before[stamp] if stamp in before else checksum(x) for stamp, x in zip(now, tensors, strict=True)]
         _FINGERPRINTS[model] = places, tensors, now, sums  # holding the tensors, so that no address is used again
     return f"{crc32(repr(sums).encode()):08x}"
 
 
-def _sum(x: Tensor) -> int:
+def checksum(x: Tensor) -> int:
+    """Compute a checksum of a tensor's bytes."""
     return crc32(x.detach().cpu().flatten().contiguous().view(torch.uint8).numpy())
 
 

@@ -74,9 +74,10 @@ class Blocks:
     def hook(self, layer: int, point: str, value: Tensor) -> Tensor:
         name = f"blocks.{layer}.{point}"
         for function in self.hooks.get(name, ()):
-            before, counted = version(value), not value.is_inference()
+            before = version(value)
             out = function(value, Site(name, self.rows))
-            if not (out is None or out is value) or not counted or version(value) != before:  # it did more than look
+            written = value.is_inference() or version(value) != before  # nobody counts in inference mode
+            if written or not (out is None or out is value):  # it did more than look
                 self.hooked.add(name)
             if out is not None and out.shape != value.shape:
                 raise ValueError(f"hook {name} returned {[*out.shape]}, expected {[*value.shape]}")

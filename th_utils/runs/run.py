@@ -2,9 +2,7 @@
 
 An intervention at the last position of a prompt cannot change any earlier position in a causal model. So the keys and
 values of the prompt are kept, and only the last token is computed again, from the first layer that changes. The
-result equals a full run up to float error and costs one token instead of all.
-
-Interventions are TransformerLens hooks (see `engine`).
+result equals a full run up to float error and costs one token instead of all. Interventions are hooks (see `engine`).
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +45,6 @@ def run(
     _check_tokens(model, prompts)
     _check_blocks(model)
     prompts = prompts.to(parts.device_of(model))
-
     hooked: set[str] = set()
 
     def part(rows: slice) -> dict:
@@ -57,11 +54,14 @@ def run(
     records = _in_batches(part, len(prompts), batch_size)
     kept = records.pop("kept", None)
     records["kept"] = kept if kept is None else (keep, kept)
-    state = {"hooked": frozenset(hooked), "edits": parts.edits(model)}
-    result = Run(prompts, positions, parts.fingerprint(model), **records, **state)
+    result = Run(prompts, positions, parts.fingerprint(model), **records, **_state(model, hooked))
     if broken := [layer for layer, stream in enumerate(result.resid) if not all_finite(stream)]:
         raise ValueError(f"NaN or infinite stream before layer {broken[0]}: see weights and hooks")
     return result
+
+
+def _state(model, hooked: set[str]) -> dict:
+    return {"hooked": frozenset(hooked), "edits": parts.edits(model)}
 
 
 @torch.no_grad()
@@ -182,9 +182,8 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
     def part(rows: slice) -> dict:
         return _whole(Blocks(model, hooks, hooked, rows), stream[rows], base.end[rows], base.positions, start)
 
-    new = _in_batches(part, len(base), batch_size)
-    state = {"hooked": frozenset(hooked), "edits": parts.edits(model)}
-    return replace(base, **state, **{name: _follow(getattr(base, name)[:start], new[name]) for name in new})
+    new = {n: _follow(getattr(base, n)[:start], x) for n, x in _in_batches(part, len(base), batch_size).items()}
+    return replace(base, **_state(model, hooked), **new)
 
 
 def _follow(before, after):
@@ -224,5 +223,4 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
         records = {name: _follow(before, new[name]) for name, before in records.items()}
     for name in ("keys", "values"):  # of layers from `stop` on, for a re-run that goes on there
         records[name] += getattr(base, name)[stop:]
-    state = {"hooked": frozenset(blocks.hooked), "edits": parts.edits(model)}
-    return replace(base, positions="end", kept=None, **state, **records)
+    return replace(base, positions="end", kept=None, **_state(model, blocks.hooked), **records)
