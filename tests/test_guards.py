@@ -80,11 +80,11 @@ def test_records_made_by_hand_fit_everywhere(mine, other):
 
 def test_a_fingerprint_is_that_of_the_weights(mine, other):
     again = load("tiny-gpt2")
-    assert th.parts.fingerprint(again) == th.parts.fingerprint(mine.model) != th.parts.fingerprint(other.model)
+    assert th.state.fingerprint(again) == th.state.fingerprint(mine.model) != th.state.fingerprint(other.model)
     assert mine.weights.fingerprint == mine.clean.fingerprint == mine.channel.fingerprint == mine.edit.fingerprint
     with th.edited(mine.model, mine.edit):
         assert (
-            th.parts.fingerprint(mine.model) == mine.clean.fingerprint == th.run(mine.model, mine.prompts).fingerprint
+            th.state.fingerprint(mine.model) == mine.clean.fingerprint == th.run(mine.model, mine.prompts).fingerprint
         )
     with th.edited(again, mine.edit):  # what was made with one copy of a model can be used with another one
         th.rerun_last(again, mine.clean, start=mine.edit.head[0])

@@ -33,19 +33,19 @@ def retrained(model):
 def test_weights_that_were_changed_are_those_of_another_model(prompts, refuses, change, tiny):
     model = load("tiny-gpt2")
     prompts = th.tasks.ioi.generate(model, 4, seed=1)
-    clean, before = th.run(model, prompts, "all"), th.parts.fingerprint(model)
+    clean, before = th.run(model, prompts, "all"), th.state.fingerprint(model)
     with torch.no_grad():
         change(model)
-    assert th.parts.fingerprint(model) != before
+    assert th.state.fingerprint(model) != before
     with refuses("model and run come from different models"):
         th.direct_logit_attribution(model, clean)
 
 
 def test_an_edit_gives_the_weights_and_their_fingerprint_back(model, weights):
-    before = th.parts.fingerprint(model)
+    before = th.state.fingerprint(model)
     with th.edited(model, th.scale_head(weights, (1, 2), 0.5)):
-        assert th.parts.fingerprint(model) == before and th.head_weights(model).fingerprint != before
-    assert th.parts.fingerprint(model) == before == th.head_weights(model).fingerprint and not th.parts.edits(model)
+        assert th.state.fingerprint(model) == before and th.head_weights(model).fingerprint != before
+    assert th.state.fingerprint(model) == before == th.head_weights(model).fingerprint and not th.state.edits(model)
 
 
 def test_runs_from_outside_an_edit_are_refused_where_they_would_be_half_edited(model, weights, prompts, clean, refuses):
@@ -160,10 +160,10 @@ def test_parameters_that_were_replaced_are_seen(refuses):
 
 def test_what_is_written_to_other_weights_inside_an_edit_is_seen(prompts, refuses):
     model = load("tiny-gpt2")
-    before = th.parts.fingerprint(model)
+    before = th.state.fingerprint(model)
     with th.edited(model, th.scale_head(th.head_weights(model), (1, 2), 0.5)), torch.no_grad():
         th.parts.head_matrix(model, 3, "W_O").mul_(-3)
-    assert th.parts.fingerprint(model) != before
+    assert th.state.fingerprint(model) != before
 
 
 def test_an_equal_edit_made_again_is_the_same(model, weights, prompts):

@@ -6,7 +6,7 @@ from .channels.edits import Edit as Edit, edited as edited, scale_component as s
 from .channels.edits import scale_query as scale_query, scale_reading as scale_reading, set_component as set_component
 from .channels.reach import margins as margins, position_codes as position_codes
 from .channels.sweep import best_settings as best_settings, traverse as traverse
-from .models import parts as parts
+from .models import laws as laws, parts as parts, state as state
 from .models.loading import load_model as load_model, model_name as model_name, setup as setup
 from .models.parts import head_weights as head_weights
 from .notebook import ClaimFailed as ClaimFailed, claim as claim, exercise as exercise, heads as heads

@@ -7,7 +7,7 @@ import reference
 import torch
 
 import th_utils as th
-from th_utils.runs.engine import POINTS
+from th_utils.runs.hooks import POINTS
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 STORED = ("resid", "q", "z", "pattern")

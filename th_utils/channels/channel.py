@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .._guards import indices, numbers, same_model, whole
-from ..runs.engine import Hook, rows_of
+from ..runs.hooks import Hook, rows_of
 from ..runs.record import Run, Where
 from ..weights.heads import Component, Head, HeadWeights, label
 

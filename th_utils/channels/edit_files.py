@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..models import parts
+from ..models import parts, state
 from ..models.loading import model_name
 from .edits import Edit, changes_of
 
@@ -25,7 +25,7 @@ def save_edits(path: str | Path, edits: Sequence[Edit], model, note: str = "") -
     `note`. Raises `ValueError` for edits that do not fit the model, and `OSError` where the file cannot be written; a
     file that was there before then stays as it was.
     """
-    if parts.edits(model):
+    if state.edits(model):
         raise ValueError("save edits outside th.edited: the file tells the weights that they are meant for")
     for edit in edits:
         changes_of(model, edit)
@@ -63,10 +63,10 @@ def load_edits(path: str | Path, model) -> list[Edit]:
         raise ValueError(f"{path} is no file of edits, or damaged ({type(error).__name__}: {error})") from error
     if made_for != model_name(model):
         raise ValueError(f"{path} was made for the model {made_for!r}, this is {model_name(model)!r}")
-    edits = [replace(edit, fingerprint=parts.fingerprint(model)) for edit in made]
+    edits = [replace(edit, fingerprint=state.fingerprint(model)) for edit in made]
     for edit in edits:
         changes_of(model, edit)
-    if not parts.edits(model) and not np.allclose(_norms(model, edits), norms, rtol=1e-5):
+    if not state.edits(model) and not np.allclose(_norms(model, edits), norms, rtol=1e-5):
         raise ValueError(f"{path} was made for other weights of {made_for!r}: another fold=, or trained since?")
     return edits
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._guards import numbers, same_model
-from ..models import parts
+from ..models import parts, state
 from ..weights.heads import Head, HeadWeights, check_head, label
 from .channel import Channel
 
@@ -49,7 +49,7 @@ class Edit:
     @property
     def checksums(self) -> tuple[int, ...]:
         """Those of its factors and its bias: equal for an equal edit that was made again."""
-        return tuple(parts.checksum(x) for x in (self.left, self.right, self.bias) if x is not None)
+        return tuple(state.checksum(x) for x in (self.left, self.right, self.bias) if x is not None)
 
 
 def scale_component(weights: HeadWeights, target: Channel, factor: float) -> list[Edit]:
@@ -124,7 +124,7 @@ def edited(model, *edits: Edit | Sequence[Edit]) -> Iterator[None]:
     touched = [(edit.head[0], f"{edit.matrix} of head {label(edit.head)}", edit.checksums) for edit in flat]
     touched += [(edit.head[0], "b_O", edit.checksums) for edit in biased]
     saved, biases = [(tensor, tensor.clone()) for tensor, _ in changes], {i: one.bias for i, one in linears.items()}
-    with parts.editing(model, frozenset(touched)):
+    with state.editing(model, frozenset(touched)):
         try:
             with _uninterrupted(), torch.no_grad():
                 for tensor, delta in changes:
@@ -160,7 +160,7 @@ def _uninterrupted() -> Iterator[None]:
 
 def changes_of(model, edit: Edit) -> list[tuple[Tensor, Tensor]]:
     """List (view of a weight, what is added to it) for an edit, b_O aside. Raises `ValueError` as `edited`."""
-    same_model(model=parts.fingerprint(model), edit=edit)
+    same_model(model=state.fingerprint(model), edit=edit)
     size = parts.shape(model)
     layer, head = check_head(edit.head, size.layers, size.heads)
     if edit.matrix in ("W_K", "W_V") and size.groups > 1:

@@ -14,7 +14,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from .._guards import numbers
-from ..models import parts
+from ..models import laws, parts
 from ..runs.record import Run, require_current, within
 from ..stats import array
 from ..weights.heads import Head, check_head
@@ -38,16 +38,16 @@ def position_codes(
         raise ValueError(f"base does not hold the keys of the reader's layer {layer}: run it whole, see run(caches=)")
     positions, resid = within(base, positions), base.at().resid[layer]
     directions = numbers("directions", directions, {"k": None, "d_model": size.d_model}, resid)
-    scale = parts.norm_scale(model, resid, parts.attention_input(model, layer, resid))
-    added = parts.centred(model, directions) @ parts.head_matrix(model, layer, "W_Q")[head]
-    angles = parts.rotary(model, resid, base.end[:, None])
+    scale = laws.input_scale(model, layer, resid)
+    added = laws.input_norm(model, layer).linear(directions) @ parts.head_matrix(model, layer, "W_Q")[head]
+    angles = laws.rotary(model, resid, base.end[:, None], layer)
     batch = torch.arange(len(base), device=resid.device)[:, None]
     keys = base.keys[layer][batch, positions, head // size.groups]
 
     def rotated(queries: Tensor) -> Tensor:
-        return parts.rotate(queries.unsqueeze(2), angles)[:, :, 0]
+        return laws.rotate(queries.unsqueeze(2), angles)[:, :, 0]
 
-    root = parts.attention_scale(model)
+    root = laws.attention_scale(model)
     query = rotated(base.at().q[layer, head][:, None])
     scores = torch.einsum("bk,bik->bi", query[:, 0], keys) / root
     codes = [torch.einsum("bvk,bik->biv", rotated(part.expand(len(base), -1, -1)), keys) for part in added.split(256)]

@@ -16,7 +16,7 @@ from .._guards import numbers
 from ..models import parts
 from ..tasks.prompts import Prompts
 from ..weights.heads import Head, HeadWeights, check_head
-from .engine import rows_of
+from .hooks import rows_of
 from .record import Run, require_pair
 from .run import run
 

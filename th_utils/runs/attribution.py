@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..models import parts
+from ..models import laws, parts
 from .metrics import require_complete
 from .record import Run, require_current
 
@@ -35,24 +35,28 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
 
     The final residual stream is a sum of writes; with the final normalisation's scale held at its value in this
     run, the logit difference is linear in it: contribution = write · (W_U[answer] − W_U[distractor]) / scale
-    (LayerNorm's centring included). "Direct" leaves out what a write does through later layers. W_O is read from the
-    model, so that inside `th.edited` edited heads get what they write there.
-    Raises `ValueError` for a model loaded with `fold=False` and for runs of another model, stopped early, under other
+    (LayerNorm's centring included). A norm after attention is held at its scale, too. "Direct" leaves out what a
+    write does through later layers. W_O is read from the model, so that inside `th.edited` edited heads get what they
+    write there.
+    Logits are those before a soft cap. Raises `ValueError` for runs of another model, stopped early, under other
     edits, or with hooks at `hook_resid_pre` or `hook_attn_out`, which are neither heads nor MLPs.
     """
     require_complete(model, result)
     streams = [f"blocks.{layer}.hook_resid_pre" for layer in range(1, result.n_layers)]
     require_current(model, result, ["hook_attn_out", *streams])
-    direction, constant = parts.answer_direction(model, result.prompts.answer, result.prompts.distractor)
+    direction, constant = laws.answer_direction(model, result.prompts.answer, result.prompts.distractor)
     resid, z = result.at().resid, result.at().z
-    # The model's own final norm gives the scale: with folded weights it divides by one number per prompt.
-    scale = parts.norm_scale(model, resid[-1], parts.final_norm(model, resid[-1]))
-    direction = direction / scale[:, None]
+    # The final norm divides by one number per prompt, which the model itself tells.
+    direction, heads, bias = direction / laws.final_scale(model, resid[-1])[:, None], [], []
     # Layer by layer, as stacking all W_O would copy them, and W_O towards the direction first, which is least work.
-    towards = [torch.einsum("hkd,bd->hbk", parts.head_matrix(model, n, "W_O"), direction) for n in range(len(z))]
-    heads = torch.stack([torch.einsum("hbk,hbk->hb", *pair) for pair in zip(z, towards, strict=True)])
-    biases = [parts.output_bias(model, layer) for layer in range(len(z))]
-    bias = torch.stack([direction @ b if b is not None else torch.zeros_like(scale) for b in biases])
+    for layer, out in enumerate(z):
+        (gain, shift), scale = laws.write_law(model, layer), laws.write_scale(model, layer, out.transpose(0, 1))
+        before = direction * gain
+        towards = torch.einsum("hkd,bd->hbk", parts.head_matrix(model, layer, "W_O"), before)
+        heads.append(torch.einsum("hbk,hbk->hb", out, towards) / scale)
+        added = parts.output_bias(model, layer)
+        bias.append((direction * shift).sum(-1) + (0.0 if added is None else before @ added / scale))
+    heads, bias = torch.stack(heads), torch.stack(bias)
     layers = torch.einsum("lbd,bd->lb", resid.diff(dim=0), direction)
     return Attribution(heads, layers - heads.sum(1) - bias, (resid[0] * direction).sum(-1), bias.sum(0) + constant)
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..models import parts
+from ..models import laws, parts
 from ..tasks import ioi
 from ..tasks.prompts import Prompts
 from ..weights.heads import Head, check_head
@@ -124,7 +124,7 @@ def value_effects(model, clean: Run, new: Run, middle: Sequence[Head], movers: S
         if layer == 0 or not later:
             continue
         found = patch_edges(model, clean, new, Edge((layer, head), "v", source="S2"))
-        change = (found.z - found.clean_z) @ parts.head_matrix(model, layer, "W_O")[head]
+        change = laws.write_changes(model, layer, clean.at().z[layer], head, found.z)
         lost = [_lost(patch_input(model, clean, Edge(mover, "q"), change), clean.prompts) for mover in later]
         effects.loc[list(found.senders), [(layer, head)]] = torch.stack(lost).mean(0).cpu().numpy()[:, None]
     return effects

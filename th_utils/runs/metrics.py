@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from .._guards import indices, same_model
-from ..models import parts
+from ..models import laws, parts, state
 from ..tasks.prompts import Prompts
 from .record import Run
 from .run import run
@@ -23,19 +23,19 @@ def logits(model, result: Run, ids: Int[Tensor, "batch k"] | None = None) -> Flo
     stopped before the last layer.
     """
     require_complete(model, result)
-    final = parts.final_norm(model, result.at().resid[-1])
+    final = laws.final_norm(model, result.at().resid[-1])
     if ids is None:
-        return parts.unembed(model, final)
+        return laws.unembed(model, final)
     W_U, b_U = parts.unembedding(model)
     ids = indices("ids", ids, W_U.shape[1], {"batch": len(result), "k": None}).to(W_U.device)
     out = torch.einsum("bd,dbk->bk", final, W_U[:, ids])
-    return out if b_U is None else out + b_U[ids]
+    return laws.logit_law(model).of(out if b_U is None else out + b_U[ids])
 
 
 def require_complete(model, result: Run) -> None:
     """Raise `ValueError` for a run of another model, or one that was stopped before the last layer."""
-    parts.require_ready(model)
-    same_model(model=parts.fingerprint(model), run=result)
+    state.require_ready(model)
+    same_model(model=state.fingerprint(model), run=result)
     if result.n_layers != parts.shape(model).layers:
         raise ValueError(f"this run stops before layer {result.n_layers}: run all {parts.shape(model).layers} layers")
 
@@ -81,10 +81,10 @@ def run_loss(model, result: Run) -> Float[Tensor, " batch"]:
         raise ValueError(f"need positions='all' and two tokens or more, got {result.positions!r} and {lengths} tokens")
     losses = []
     for resid, tokens, end in zip(result.resid[-1], result.tokens, result.end.tolist(), strict=True):
-        final = parts.final_norm(model, resid[:end])
+        final = laws.final_norm(model, resid[:end])
         total = 0.0
         for states, following in zip(final.split(CHUNK), tokens[1 : end + 1].split(CHUNK), strict=True):
-            total = total + cross_entropy(parts.unembed(model, states), following, reduction="sum")
+            total = total + cross_entropy(laws.unembed(model, states), following, reduction="sum")
         losses.append(total / end)
     return torch.stack(losses)
 
@@ -104,4 +104,4 @@ def log_probabilities(model, result: Run) -> Float[Tensor, "tokens vocab"]:
     """Compute log p of the next token at every token that is not padding, from a run with `positions="all"`."""
     require_complete(model, result)
     valid = torch.arange(result.tokens.shape[1], device=result.end.device) <= result.end[:, None]
-    return parts.unembed(model, parts.final_norm(model, result.resid[-1][valid])).log_softmax(-1)
+    return laws.unembed(model, laws.final_norm(model, result.resid[-1][valid])).log_softmax(-1)

@@ -19,11 +19,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._guards import numbers
-from ..models import parts
+from ..models import laws, parts
 from ..weights.heads import Head, check_head, label
-from .engine import Hook
+from .attend import attend
+from .hooks import Hook
 from .record import Run, Spot, Where, require_current, require_pair
 from .run import rerun_last
+from .trial import reach
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,10 @@ def patch_edges(
 
     `new` is the corrupted run (or replacement z, see `ablation.ablated`). With `via="q"` the sender changes at
     `read_at` and alters the query; with "k" or "v" it changes at `source` and alters the key or value there. Senders
-    default to all earlier heads. Exact: the sender's change, with the model's W_O, is added to the receiver's own
-    input, nothing else reacts. Raises `ValueError` for a sender that is not earlier, runs of another model or of
-    prompts that do not match, and runs that keep END only where other positions are needed.
+    default to all earlier heads. Exact: the change of what attention of the sender's layer writes is added to the
+    receiver's own input, nothing else reacts. Raises `ValueError` for a sender that is not earlier, runs of
+    another model or of prompts that do not match, and runs that keep END only where other positions are needed.
     """
-    parts.require_ready(model)
     n_layers, n_heads, *_ = parts.shape(model)
     layer, head = check_head(edge.receiver, n_layers, n_heads)
     earlier = [(sender, h) for sender in range(layer) for h in range(n_heads)]
@@ -84,12 +85,8 @@ def patch_edges(
     late = [label(s) for s in senders if s[0] >= layer]
     if late or not senders:
         raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {', '.join(late) or 'none'}")
-    change = edge.changed_at(_replaced(clean, new)).z - edge.changed_at(clean).z
-    writes = {
-        lower: torch.einsum("hbk,hkd->hbd", change[lower], parts.head_matrix(model, lower, "W_O"))
-        for lower in {lower for lower, _ in senders}
-    }
-    changes = torch.stack([writes[lower][h] for lower, h in senders])
+    old, new = edge.changed_at(clean).z, edge.changed_at(_replaced(clean, new)).z
+    changes = torch.stack([laws.write_changes(model, i, old[i], h, new[i, h]) for i, h in senders])
     return patch_input(model, clean, edge, changes, chunk)._replace(senders=tuple(senders))
 
 
@@ -112,45 +109,20 @@ def patch_input(model, clean: Run, edge: Edge, changes: Float[Tensor, "n batch d
     `read_at` for the query ("q"), at `source` for the key or value, and only the receiver sees it.
     Raises `ValueError` as `patch_edges`.
     """
-    parts.require_ready(model)
     size = parts.shape(model)
     layer, head = check_head(edge.receiver, size.layers, size.heads)
     streams = [f"blocks.{between}.hook_resid_pre" for between in range(1, layer + 1)]
     require_current(model, clean, [f"blocks.{layer}.attn", *streams])
-    if layer >= clean.n_layers:
-        raise ValueError(f"the clean run stops before the receiver's layer {layer}")
+    if layer >= clean.n_layers or not clean.keys[layer].shape[1]:
+        raise ValueError(f"the clean run does not hold the receiver's layer {layer}: run it whole, see run(caches=)")
     changes = numbers("changes", changes, {"n": None, "batch": len(clean), "d_model": size.d_model}, clean.z)
-    reader, changed, kv_head = clean.at(edge.read_at), edge.changed_at(clean), head // size.groups
-    query = _project(model, layer, "q", head, reader.resid[layer], reader.position)
-    keys, values = (x[layer][:, :, kv_head] for x in (clean.keys, clean.values))
-    hidden = torch.arange(keys.shape[1], device=keys.device) > reader.position[:, None]
-    batch, at, found = torch.arange(len(clean), device=keys.device), changed.position, []
+    reader, changed, way = clean.at(edge.read_at), edge.changed_at(clean), reach(model).way
+    found = []
     for part in changes.split(chunk):
-        new = _project(model, layer, edge.via, head if edge.via == "q" else kv_head, changed.resid[layer] + part, at)
-        scores = torch.einsum("...bk,btk->...bt", new if edge.via == "q" else query, keys)
-        if edge.via == "k":  # one key is another
-            scores = scores.repeat(len(part), 1, 1)
-            scores[:, batch, at] = torch.einsum("bk,nbk->nb", query, new)
-        pattern = (scores / parts.attention_scale(model)).masked_fill(hidden, -torch.inf).softmax(-1)
-        z = torch.einsum("...bt,btk->...bk", pattern, values)
-        if edge.via == "v":  # one value is another
-            z = z + pattern[batch, at][:, None] * (new - values[batch, at])
-        found.append((pattern.expand(len(part), -1, -1), z))
+        streams = changed.resid[layer] + part
+        found.append(attend(model, clean, (layer, head), edge.via, streams, reader.position, changed.position, way))
     patterns, outputs = (torch.cat(case) for case in zip(*found, strict=True))
     return Effects((), patterns, outputs, reader.pattern[layer, head], reader.z[layer, head])
-
-
-def _project(
-    model, layer: int, name: str, head: int, stream: Float[Tensor, "*n batch d_model"], position: Tensor
-) -> Float[Tensor, "*n batch d_head"]:
-    """Compute one head's query, key or value, as attention uses it, from streams at one position per prompt."""
-    matrix = parts.head_matrix(model, layer, f"W_{name.upper()}")[head]
-    bias = parts.head_bias(model, layer, f"b_{name.upper()}")
-    x = parts.attention_input(model, layer, stream) @ matrix
-    x = x if bias is None else x + bias[head]
-    if name == "v" or (angles := parts.rotary(model, stream, position[:, None])) is None:
-        return x
-    return parts.rotate(x, tuple(angle[:, 0, 0] for angle in angles))  # [batch, rotary_dim]: the same for all n
 
 
 @torch.no_grad()
@@ -186,17 +158,16 @@ def path_patch(
 
 def frozen_heads(model, clean: Run, new: Run | Tensor, senders: Sequence[Head], freeze_mlps: bool) -> list[Hook]:
     """Make hooks for `rerun_last`: every head gives its clean output at END, the senders their new one."""
-    old, new = clean.end_only(), _replaced(clean, new).end_only()
+    old, new = clean.end_only()["z"], _replaced(clean, new).end_only()["z"]
+    layers, writes = range(min(senders)[0], clean.n_layers), {}
+    if freeze_mlps:  # what they write in the clean run
+        look = [(f"blocks.{i}.hook_mlp_out", lambda x, hook: writes.update({hook.layer(): x.clone()})) for i in layers]
+        rerun_last(model, clean, look)
 
     def heads(_, hook) -> Tensor:
-        z, chosen = old["z"][hook.layer()].clone(), [head for layer, head in senders if layer == hook.layer()]
-        z[:, :, chosen] = new["z"][hook.layer()][:, :, chosen]
+        z, chosen = old[hook.layer()].clone(), [head for layer, head in senders if layer == hook.layer()]
+        z[:, :, chosen] = new[hook.layer()][:, :, chosen]
         return z
 
-    def mlp(_, hook) -> Tensor:
-        before, after = old["resid"][hook.layer() : hook.layer() + 2]
-        return after - before - parts.attention_output(model, hook.layer(), old["z"][hook.layer()])
-
-    layers = range(min(senders)[0], clean.n_layers)
     hooks = [(f"blocks.{layer}.attn.hook_z", heads) for layer in layers]
-    return hooks + [(f"blocks.{layer}.hook_mlp_out", mlp) for layer in layers if freeze_mlps]
+    return hooks + [(f"blocks.{layer}.hook_mlp_out", lambda _, hook: writes[hook.layer()]) for layer in writes]

@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .._guards import chosen_rows, indices, same_model, whole
-from ..models import parts
+from ..models import state
 from ..tasks.prompts import Prompts
+from .hooks import POINTS, layer_of
 
 Where = str | Int[Tensor, " batch"] | None  # a name among the prompts' positions, or indices; None for END
 
@@ -111,12 +112,21 @@ def within(base: Run, positions) -> Int[Tensor, "batch items"]:
     return found
 
 
+def require_known_hooks(model, run: Run) -> None:
+    """Raise `ValueError` for a run of another model, or one made before the model got hooks of its own."""
+    hooked = state.require_ready(model)
+    same_model(model=state.fingerprint(model), run=run)
+    if new := sorted(hooked - run.hooked):
+        raise ValueError(f"the model has a hook of its own at {new[0]} that this run has not seen: give it as hooks=")
+
+
 def require_current(model, run: Run, plain: Sequence[str] = ()) -> None:
     """Raise `ValueError` for a run of another model or under other edits, or hooked at a point that names `plain`."""
-    same_model(model=parts.fingerprint(model), run=run)
-    if run.edits != parts.edits(model):
+    require_known_hooks(model, run)
+    if run.edits != state.edits(model):
         raise ValueError("this run was made under other edits of the weights than are in force here: make it anew")
-    if hooked := [name for name in run.hooked if any(part in name for part in plain)]:
+    known = [name for name in run.hooked if name.split(".", 2)[-1] in POINTS or layer_of(name) < 0]
+    if hooked := [name for name in run.hooked if name not in known or any(part in name for part in plain)]:
         raise ValueError(f"this run was made with a hook at {hooked[0]}, which would be left out or credited to others")
 
 

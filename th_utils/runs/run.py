@@ -2,24 +2,22 @@
 
 An intervention at the last position of a prompt cannot change any earlier position in a causal model. So the keys and
 values of the prompt are kept, and only the last token is computed again, from the first layer that changes. The
-result equals a full run up to float error and costs one token instead of all. Interventions are hooks (see `engine`).
+result equals a full run up to float error and costs one token instead of all. Interventions are hooks (see `hooks`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from weakref import WeakSet
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from .._guards import all_finite, indices, same_model, whole
-from ..models import parts
+from .._guards import all_finite, indices, whole
+from ..models import parts, state
 from ..tasks.prompts import Prompts
-from .engine import Block, Blocks, Hook, first_layer
-from .record import Run
-
-_RIGHT: WeakSet = WeakSet()  # models that were tried
+from . import passes
+from .hooks import Hook, by_name, calls, first_layer, layer_of
+from .record import Run, require_known_hooks
+from .trial import reach
 
 
 def run(
@@ -30,7 +28,7 @@ def run(
 
     `positions="end"` stores the last position of each prompt, "all" every position (about
     `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time (see
-    `engine`). `keep` is the layer `rerun` can resume from. Keys and values, most of a run's memory, are stored from the
+    `hooks`). `keep` is the layer `rerun` can resume from. Keys and values, most of a run's memory, are stored from the
     layer `caches` on: enough for `rerun_last` from there. Nothing is unembedded: use `logits(model, run)`.
     Raises `ValueError` for an empty batch, prompts longer than the context, tokens outside the vocabulary, left
     padding, other values of `positions`, unknown hook points, a layer outside the model, a model in a state in which
@@ -38,47 +36,36 @@ def run(
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
-    parts.require_ready(model)
-    size = parts.shape(model)
+    hooked = set(state.require_ready(model))
+    size, named = parts.shape(model), _named(model, hooks)
     keep = None if keep is None else whole("keep", keep, 0, size.layers - 1)
     caches = whole("caches", caches, 0, size.layers)  # the last: none at all
     _check_tokens(model, prompts)
-    _check_blocks(model)
     prompts = prompts.to(parts.device_of(model))
-    hooked: set[str] = set()
 
     def part(rows: slice) -> dict:
-        blocks, stream = Blocks(model, hooks, hooked, rows), parts.embed(model, prompts.tokens[rows])
-        return _whole(blocks, stream, prompts.end[rows], positions, caches=caches, keep=keep)
+        here = calls(named, hooked, rows)
+        return passes.whole(model, prompts.tokens[rows], prompts.end[rows], here, positions, keep=keep, caches=caches)
 
     records = _in_batches(part, len(prompts), batch_size)
     kept = records.pop("kept", None)
     records["kept"] = kept if kept is None else (keep, kept)
-    result = Run(prompts, positions, parts.fingerprint(model), **records, **_state(model, hooked))
+    result = Run(prompts, positions, state.fingerprint(model), **records, **_made_under(model, hooked))
     if broken := [layer for layer, stream in enumerate(result.resid) if not all_finite(stream)]:
         raise ValueError(f"NaN or infinite stream before layer {broken[0]}: see weights and hooks")
     return result
 
 
-def _state(model, hooked: set[str]) -> dict:
-    return {"hooked": frozenset(hooked), "edits": parts.edits(model)}
+def _named(model, hooks: Sequence[Hook]) -> dict[str, list[Callable]]:
+    """Return hooks by name, once the model has been tried, with those hooks that it does not obey refused."""
+    named = by_name(hooks, parts.shape(model).layers)
+    if not reach(model).patterns and (written := [name for name in named if name.endswith("pattern")]):
+        raise ValueError(f"{written[0]}: {parts.kind(model)} lets attention be read (Run.pattern), not changed")
+    return named
 
 
-@torch.no_grad()
-def _check_blocks(model) -> None:
-    """Refuse, the first time, a model whose blocks are not those of `engine`: its own forward pass tells."""
-    if model in _RIGHT:
-        return
-    tokens = parts.probe(parts.shape(model).vocab, parts.shape(model).context).to(parts.device_of(model))
-    try:
-        found = _whole(Blocks(model, (), set()), parts.embed(model, tokens), tokens[:, 0] * 0, "all")["resid"][-1]
-        ours = parts.unembed(model, parts.final_norm(model, found)).log_softmax(-1)
-        right = torch.allclose(ours, model(tokens).log_softmax(-1), atol=5e-2, rtol=0, equal_nan=True)
-    except (AttributeError, TypeError):
-        right = False
-    if not right:
-        raise ValueError("this model cannot be run: its blocks are not those of GPT-2, GPT-NeoX or Llama")
-    _RIGHT.add(model)
+def _made_under(model, hooked: set[str]) -> dict:
+    return {"hooked": frozenset(hooked), "edits": state.edits(model)}
 
 
 def _check_tokens(model, prompts: Prompts) -> None:
@@ -116,51 +103,14 @@ def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
     return {name: joined(name) for name in list(found[0])}
 
 
-def _whole(
-    blocks: Blocks, stream: Tensor, end: Tensor, positions: str, start: int = 0, caches: int = 0,
-    keep: int | None = None,
-) -> dict:  # fmt: skip
-    """Run one batch at all positions from layer `start` on and return its records."""
-    batch, seq = stream.shape[:2]
-    where = torch.arange(seq, device=stream.device).expand(batch, seq)
-    angles = parts.rotary(blocks.model, stream, where)
-    causal = torch.ones(seq, seq, dtype=torch.bool, device=stream.device).tril()
-    rows, kept = torch.arange(batch, device=stream.device), {}
-
-    def stored(x: Tensor, axis: int) -> Tensor:
-        return x if positions == "all" else x.movedim(axis, 1)[rows, end].unsqueeze(axis)
-
-    found: list[Block] = []
-    for layer in range(start, blocks.shape.layers):
-        block, stream = blocks.run(layer, stream, angles, causal)
-        if layer == keep:
-            kept = {"kept": block.resid}
-        kept_back = {name: stored(getattr(block, name), axis) for name, axis in AXES.items()}
-        if layer < caches:
-            kept_back |= {"keys": block.keys[:, :0].clone(), "values": block.values[:, :0].clone()}
-        found.append(replace(block, **kept_back))
-    return _records(found, stored(stream, 1)) | kept
-
-
-AXES = {"resid": 1, "q": 1, "z": 1, "pattern": 2}  # where the query position is in one block's records
-
-
-def _records(found: list[Block], after: Tensor) -> dict:
-    """Stack what blocks computed, layer by layer; `after` is the stream after the last of them."""
-    stacked = {name: torch.stack([getattr(block, name) for block in found]) for name in ("q", "z", "pattern")}
-    stacked["resid"] = torch.stack([*(block.resid for block in found), after])
-    return stacked | {name: tuple(getattr(block, name) for block in found) for name in ("keys", "values")}
-
-
 def _check_base(model, base: Run, start: int, given: bool = True) -> set[str]:
     """Refuse a base in which something acts that a re-run from `start` leaves out; return where hooks act before."""
-    parts.require_ready(model)
-    same_model(model=parts.fingerprint(model), run=base)
+    require_known_hooks(model, base)
     inside = f"blocks.{start}.hook_resid_pre"  # the stored stream has been through it
-    before = {name for name in base.hooked if int(name.split(".")[1]) < start or name == inside}
+    before = {name for name in base.hooked if layer_of(name) < start or name == inside}
     if later := sorted(base.hooked - before):
         raise ValueError(f"the base was run with a hook at {later[0]}, which would be left out: give all hooks at once")
-    if early := [layer for layer, *_ in base.edits ^ parts.edits(model) if layer < start or not given]:
+    if early := [layer for layer, *_ in base.edits ^ state.edits(model) if layer < start or not given]:
         raise ValueError(f"layer {min(early)} is edited now or was in the base, not both: run anew, or start there")
     return before
 
@@ -175,15 +125,16 @@ def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) ->
     if base.kept is None:
         raise ValueError("this run kept no layer to resume from: call run(..., keep=layer)")
     start, stream = base.kept
-    hooked = _check_base(model, base, start)
+    hooked, named = _check_base(model, base, start), _named(model, hooks)
     if (first := first_layer(hooks, parts.shape(model).layers)) < start:
         raise ValueError(f"a hook of layer {first} is before layer {start}, where the run was kept")
 
     def part(rows: slice) -> dict:
-        return _whole(Blocks(model, hooks, hooked, rows), stream[rows], base.end[rows], base.positions, start)
+        here = calls(named, hooked, rows)
+        return passes.whole(model, base.tokens[rows], base.end[rows], here, base.positions, start, stream[rows])
 
     new = {n: _follow(getattr(base, n)[:start], x) for n, x in _in_batches(part, len(base), batch_size).items()}
-    return replace(base, **_state(model, hooked), **new)
+    return replace(base, **_made_under(model, hooked), **new)
 
 
 def _follow(before, after):
@@ -204,23 +155,16 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     n_layers = parts.shape(model).layers
     first = first_layer(hooks, n_layers)
     given, start = start is not None, first if start is None else whole("start", start, 0, first)
-    blocks = Blocks(model, hooks, _check_base(model, base, start, given))
+    hooked, named = _check_base(model, base, start, given), _named(model, hooks)
     stop = n_layers if stop is None else whole("stop", stop, start, n_layers)
     if start >= len(base.resid) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
         raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and run(caches=)")
-    last, end = base.end_only(), base.end
-    stream = last["resid"][start]
-    angles = parts.rotary(model, stream, end[:, None])
-    visible = (torch.arange(base.tokens.shape[1], device=end.device) <= end[:, None])[:, None, None, None, :]
-    found = []
-    for layer in range(start, stop):
-        block, stream = blocks.run(layer, stream, angles, visible, (end, base.keys[layer], base.values[layer]))
-        found.append(block)
-    records = {name: record[: start + (name == "resid" and not found)] for name, record in last.items()}
+    named = {name: functions for name, functions in named.items() if layer_of(name) < stop}
+    records = {name: x[: start + (name == "resid" and start == stop)] for name, x in base.end_only().items()}
     records |= {"keys": base.keys[:start], "values": base.values[:start]}
-    if found:
-        new = _records(found, stream)
+    if start < stop:
+        new = passes.last(model, base, lambda turned: calls(named, hooked, turned=turned), start, stop)
         records = {name: _follow(before, new[name]) for name, before in records.items()}
     for name in ("keys", "values"):  # of layers from `stop` on, for a re-run that goes on there
         records[name] += getattr(base, name)[stop:]
-    return replace(base, positions="end", kept=None, **_state(model, blocks.hooked), **records)
+    return replace(base, positions="end", kept=None, **_made_under(model, hooked), **records)

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..._guards import numbers, same_model
 from ...channels.channel import Channel
 from ...channels.reach import position_codes
-from ...models import parts
+from ...models import laws, parts, state
 from ...runs.metrics import logit_difference
 from ...runs.patching import Edge, patch_input
 from ...runs.run import Run, rerun_last
@@ -55,22 +55,23 @@ def reading(model, base: Run, target: Channel, head: Head) -> dict[str, Tensor]:
     b, kappa = position_codes(model, base, head, directions, torch.where(valid, positions, 0))
 
     stream, final = base.at().resid[layer], base.at().resid[-1]
-    resid, v = parts.centred(model, stream), parts.centred(model, directions)
-    scale = parts.norm_scale(model, stream, parts.attention_input(model, layer, stream))
+    norm, scale = laws.input_norm(model, layer), laws.input_scale(model, layer, stream)
+    resid, v = norm.centred(stream), norm.centred(directions)
     width = resid.shape[-1] * scale.square()
     keys, values = (x[layer][:, :, index // size.groups] for x in (base.keys, base.values))
     bias = parts.head_bias(model, layer, "b_Q")
     beta = torch.zeros_like(b)
     if bias is not None:
-        angles = parts.rotary(model, resid, base.end[:, None])
-        rotated = parts.rotate(bias[index].expand(len(base), 1, 1, -1), angles)[:, 0, 0]
-        beta = torch.einsum("bk,bsk->bs", rotated, keys) / parts.attention_scale(model)
-    towards, _ = parts.answer_direction(model, base.prompts.answer, base.prompts.distractor)
+        angles = laws.rotary(model, resid, base.end[:, None], layer)
+        rotated = laws.rotate(bias[index].expand(len(base), 1, 1, -1), angles)[:, 0, 0]
+        beta = torch.einsum("bk,bsk->bs", rotated, keys) / laws.attention_scale(model)
+    towards, _ = laws.answer_direction(model, base.prompts.answer, base.prompts.distractor)
+    gain, _ = laws.write_law(model, layer)
     written = torch.einsum("bsk,kd->bsd", values, parts.head_matrix(model, layer, "W_O")[index])
-    scale_final = parts.norm_scale(model, final, parts.final_norm(model, final))
+    passed = laws.final_scale(model, final) * laws.write_scale(model, layer, base.at().z[layer].transpose(0, 1))
     return {
         "b": b.masked_fill(~valid, -torch.inf), "beta": beta, "kappa": kappa,
-        "pull": torch.einsum("bsd,bd->bs", written, towards) / scale_final[:, None],
+        "pull": torch.einsum("bsd,bd->bs", written, towards * gain) / passed[:, None],
         "cross": 2 * resid @ v.T / width[:, None], "square": (v @ v.T)[None] / width[:, None, None],
     }  # fmt: skip
 
@@ -96,7 +97,7 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
     Raises `RuntimeError` when the page's arithmetic disagrees with the model's by 1e-3 of attention or more, and
     `ValueError` for records of other models, heads not after the channel, and limits below the model's coordinates.
     """
-    same_model(model=parts.fingerprint(model), channel=target, run=base)
+    same_model(model=state.fingerprint(model), channel=target, run=base)
     prompts, natural, heads = base.prompts, target.coordinates(base), list(dict.fromkeys(heads))
     largest = natural.abs().amax(0)
     reach = (2 * largest).clamp_min(1.0) if limits is None else limits

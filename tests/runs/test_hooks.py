@@ -5,7 +5,7 @@ import reference
 import torch
 
 import th_utils as th
-from th_utils.runs.engine import POINTS, rows_of
+from th_utils.runs.hooks import POINTS, rows_of
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
