@@ -61,7 +61,7 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     Raises `ModelNotFound` when something in it is damaged, or weights are missing.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     how = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -70,7 +70,7 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
                 folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager",
                 output_loading_info=True, **how,
             )  # fmt: skip
-            tokenizer = AutoTokenizer.from_pretrained(folder, **how)
+            tokenizer = _read_tokenizer(folder, **how)
     except Exception as error:  # damage shows in many ways
         raise ModelNotFound(
             f"the model in {folder} could not be read ({type(error).__name__}: {first_line(error)}). If th_utils or "
@@ -79,6 +79,26 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
         raise ModelNotFound(f"{folder} lacks {len(missing)} parameters, among them {missing[0]}: fetch or save it anew")
     return model, tokenizer
+
+
+def _read_tokenizer(folder: Path, **how) -> PreTrainedTokenizerBase:
+    """Read the tokenizer as tokenizer.json has it: transformers may build it anew as the class it picks by model type.
+
+    Where the files name no BOS, that class may know one; it counts if it splits text as the file does and adds nothing.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if not (folder / "tokenizer.json").is_file():
+        return AutoTokenizer.from_pretrained(folder, **how)
+    own = PreTrainedTokenizerFast.from_pretrained(folder, **how)
+    if own.bos_token is None:
+        with suppress(Exception):  # a class that cannot be built of these files
+            picked = AutoTokenizer.from_pretrained(folder, **how)
+            text = "Then, Ana  had 12345 of Bob's\n\ncafés ☕ to"
+            ids, same = (one.encode(text, add_special_tokens=False) for one in (own, picked))
+            if len(picked) == len(own) and ids == same:
+                return picked
+    return own
 
 
 @contextmanager

@@ -8,6 +8,8 @@ each model stands in `registry`, how its files come here in `pypi` (package inde
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +55,7 @@ def load_model(
     tokens = parts.probe(sizes.vocab_size, getattr(sizes, "max_position_embeddings", 12)).to(device)
     before = _predictions(hf_model, tokens)
     folded = fold and _fold_llama(hf_model)
-    with quiet_transformers():
+    with quiet_transformers(), _as_read(tokenizer):
         model = TransformerBridge.boot_transformers(
             str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
         )
@@ -74,6 +76,18 @@ def _predictions(model, tokens: torch.Tensor) -> torch.Tensor:
     """Compute log-probabilities by the model's own forward pass."""
     out = model(tokens)
     return getattr(out, "logits", out).log_softmax(-1)
+
+
+@contextmanager
+def _as_read(tokenizer) -> Iterator[None]:
+    """Keep TransformerLens from reading the tokenizer anew, by its class, and from giving it tokens it does not have."""
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    lacking = [name for name in ("bos_token", "eos_token", "pad_token") if getattr(tokenizer, name) is None]
+    settings, tokenizer.init_kwargs = tokenizer.init_kwargs, {**tokenizer.init_kwargs, "add_bos_token": True}
+    yield
+    tokenizer.init_kwargs = settings
+    for name in lacking:
+        setattr(tokenizer, name, None)
 
 
 def model_folder(card: ModelCard) -> Path:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._guards import whole
 from ..models import parts
-from .prompts import Prompts, Span, data, fill, single_token_words, tokenise, word_id
+from .prompts import Prompts, Span, data, enough, fill, tokenise, word_id
 
 ORDERS = ("ABBA", "BABA")
 CORRUPTIONS = ("ABC", "S2->IO", "S2->random")
@@ -25,25 +25,24 @@ PLACES, OBJECTS, NAMES = (tuple(_data[kind]) for kind in ("places", "objects", "
 def generate(
     model, n: int, seed: int = 0, *, templates: Sequence[int] | None = None, orders: Sequence[str] = ORDERS,
     names: Sequence[str] | None = None, places: Sequence[str] | None = None, objects: Sequence[str] | None = None,
-    prepend_bos: bool = True,
+    prepend_bos: bool | None = None,
 ) -> Prompts:  # fmt: skip
     """Make `n` IOI prompts, spread evenly over templates and orders, with random distinct names, places and objects.
 
     `templates` are indices into `TEMPLATES`. Names, places and objects left to None are the built-in lists filtered to
     single tokens of the model's tokenizer. `table` holds template, order, IO, S, place, object. The same seed gives the
     same prompts with any model that keeps the same words.
-    Raises `ValueError` for n < 1, templates or orders that do not exist, fewer than two names, and names that are not
-    one token or are also another word of their prompt.
+    Raises `ValueError` for n < 1, templates or orders that do not exist, fewer than two names, a tokenizer with too few
+    of the built-in words, and names that are not one token or are also another word of their prompt.
     """
     n, tokenizer = whole("n", n), parts.tokenizer(model)
     templates = range(len(TEMPLATES)) if templates is None else templates
     cells = [(whole("template", t, 0, len(TEMPLATES) - 1), order) for t in templates for order in orders]
     if not cells or not set(orders) <= set(ORDERS):
         raise ValueError(f"need at least one template and an order from {ORDERS}, got orders {tuple(orders)}")
-    names, places, objects = (
-        single_token_words(tokenizer, default) if given is None else given
-        for given, default in ((names, NAMES), (places, PLACES), (objects, OBJECTS))
-    )
+    names = enough(tokenizer, "names", NAMES, 2) if names is None else names
+    places = enough(tokenizer, "places", PLACES, 1) if places is None else places
+    objects = enough(tokenizer, "objects", OBJECTS, 1) if objects is None else objects
     rng = np.random.default_rng(seed)
     plan = [cells[i] for _ in range(0, n, len(cells)) for i in rng.permutation(len(cells))][:n]
     rows = []
@@ -67,22 +66,27 @@ def _fill(row, io: str, s1: str, s2: str) -> tuple[str, dict[str, Span]]:
     return text, {"IO": spans[a], "S1": spans[b], "S2": spans["S"]}
 
 
-def corrupt(model, prompts: Prompts, kind: Literal["ABC", "S2->IO", "S2->random"], seed: int = 0) -> Prompts:
+def corrupt(
+    model, prompts: Prompts, kind: Literal["ABC", "S2->IO", "S2->random"], seed: int = 0,
+    names: Sequence[str] | None = None,
+) -> Prompts:  # fmt: skip
     """Exchange names in IOI prompts, token for token, so that all positions stay where they are.
 
     - "ABC": three unrelated names; who is repeated is unknowable (Wang et al.'s reference distribution).
     - "S2->IO": the second mention of S becomes the IO, so the roles and the right answer swap.
     - "S2->random": the second mention becomes a third name; nobody is repeated.
 
-    `answer` and `distractor` stay those of the clean prompt, so that logit differences can be compared.
+    `answer` and `distractor` stay those of the clean prompt, so that logit differences can be compared. New names are
+    drawn from `names`, as in `generate`; `ValueError` for fewer than three of them beside those of the prompt.
     """
     rng, tokenizer = np.random.default_rng(seed), parts.tokenizer(model)
-    names = single_token_words(tokenizer, NAMES)
+    drawn = 0 if kind == "S2->IO" else 3
+    names = enough(tokenizer, "names", NAMES, drawn and 5) if names is None else names
     tokens, text = prompts.tokens.clone(), []
     for i, row in enumerate(prompts.table.itertuples()):
         others = sorted(set(names) - {row.IO, row.S})
-        new = [str(name) for name in rng.choice(others, size=3, replace=False)]
-        said = {"ABC": new, "S2->IO": [row.IO, row.S, row.IO], "S2->random": [row.IO, row.S, new[2]]}[kind]
+        new = [str(name) for name in rng.choice(others, size=drawn, replace=False)]
+        said = {"ABC": new, "S2->IO": [row.IO, row.S, row.IO], "S2->random": [row.IO, row.S, *new[2:]]}[kind]
         for position, name in zip(("IO", "S1", "S2"), said, strict=True):
             tokens[i, prompts.at(position)[i]] = word_id(tokenizer, name)
         text.append(_fill(row, *said)[0])
