@@ -13,7 +13,9 @@ from tokenizers import (
 )  # fmt: skip
 from transformers import PreTrainedTokenizerFast
 
-SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 BYTES = [f"<0x{i:02X}>" for i in range(256)]
 
 
@@ -77,9 +79,7 @@ def pieces_unigram(special: list[str], scheme: str) -> Tokenizer:
     scores = [(token, -float(len(token) == 1) * 10 - 1) for token in [*special, *BYTES, *pieces]]
     tokenizer = Tokenizer(models.Unigram(scores, unk_id=special.index("<unk>"), byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme)]
-    )
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme)])
     tokenizer.add_special_tokens(special)
     return tokenizer
 

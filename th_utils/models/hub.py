@@ -82,22 +82,16 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def _read_tokenizer(folder: Path, **how) -> PreTrainedTokenizerBase:
-    """Read the tokenizer as tokenizer.json has it: transformers may build it anew as the class it picks by model type.
-
-    Where the files name no BOS, that class may know one; it counts if it splits text as the file does and adds nothing.
-    """
+    """Read the tokenizer as tokenizer.json has it: the class that transformers picks may build another of it."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if not (folder / "tokenizer.json").is_file():
         return AutoTokenizer.from_pretrained(folder, **how)
     own = PreTrainedTokenizerFast.from_pretrained(folder, **how)
-    if own.bos_token is None:
-        with suppress(Exception):  # a class that cannot be built of these files
-            picked = AutoTokenizer.from_pretrained(folder, **how)
-            text = "Then, Ana  had 12345 of Bob's\n\ncafés ☕ to"
-            ids, same = (one.encode(text, add_special_tokens=False) for one in (own, picked))
-            if len(picked) == len(own) and ids == same:
-                return picked
+    if not own.special_tokens_map:  # old files leave them to the class, which counts where it changes nothing else
+        with suppress(Exception):
+            picked, text = AutoTokenizer.from_pretrained(folder, **how), "Ana  had 1234\n\nof Bob's cafés ☕"
+            return picked if picked.encode(text) == own.encode(text) and len(picked) == len(own) else own
     return own
 
 

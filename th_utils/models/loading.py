@@ -8,8 +8,6 @@ each model stands in `registry`, how its files come here in `pypi` (package inde
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,10 +53,16 @@ def load_model(
     tokens = parts.probe(sizes.vocab_size, getattr(sizes, "max_position_embeddings", 12)).to(device)
     before = _predictions(hf_model, tokens)
     folded = fold and _fold_llama(hf_model)
-    with quiet_transformers(), _as_read(tokenizer):
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    special = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token")}
+    settings, tokenizer.init_kwargs = tokenizer.init_kwargs, tokenizer.init_kwargs | {"add_bos_token": True}
+    with quiet_transformers():  # that setting keeps TransformerLens from reading the tokenizer anew, by its class
         model = TransformerBridge.boot_transformers(
             str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
         )
+    tokenizer.init_kwargs = settings
+    for name, token in special.items():  # TransformerLens gives a tokenizer those that it lacks
+        setattr(tokenizer, name, token)
     steps = ("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases")
     # Folded weights need none of them, and yet the call, which brings the bridge to the state that processing leaves.
     how = dict.fromkeys(steps, False) if folded else {"no_processing": not fold}
@@ -76,18 +80,6 @@ def _predictions(model, tokens: torch.Tensor) -> torch.Tensor:
     """Compute log-probabilities by the model's own forward pass."""
     out = model(tokens)
     return getattr(out, "logits", out).log_softmax(-1)
-
-
-@contextmanager
-def _as_read(tokenizer) -> Iterator[None]:
-    """Keep TransformerLens from reading the tokenizer anew, by its class, and from giving it tokens it does not have."""
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    lacking = [name for name in ("bos_token", "eos_token", "pad_token") if getattr(tokenizer, name) is None]
-    settings, tokenizer.init_kwargs = tokenizer.init_kwargs, {**tokenizer.init_kwargs, "add_bos_token": True}
-    yield
-    tokenizer.init_kwargs = settings
-    for name in lacking:
-        setattr(tokenizer, name, None)
 
 
 def model_folder(card: ModelCard) -> Path:

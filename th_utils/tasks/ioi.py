@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._guards import whole
 from ..models import parts
-from .prompts import Prompts, Span, data, enough, fill, tokenise, word_id
+from .prompts import Prompts, Span, data, enough, fill, single_token_words, tokenise, word_id
 
 ORDERS = ("ABBA", "BABA")
 CORRUPTIONS = ("ABC", "S2->IO", "S2->random")
@@ -66,10 +66,7 @@ def _fill(row, io: str, s1: str, s2: str) -> tuple[str, dict[str, Span]]:
     return text, {"IO": spans[a], "S1": spans[b], "S2": spans["S"]}
 
 
-def corrupt(
-    model, prompts: Prompts, kind: Literal["ABC", "S2->IO", "S2->random"], seed: int = 0,
-    names: Sequence[str] | None = None,
-) -> Prompts:  # fmt: skip
+def corrupt(model, prompts: Prompts, kind: Literal["ABC", "S2->IO", "S2->random"], seed: int = 0) -> Prompts:
     """Exchange names in IOI prompts, token for token, so that all positions stay where they are.
 
     - "ABC": three unrelated names; who is repeated is unknowable (Wang et al.'s reference distribution).
@@ -77,15 +74,16 @@ def corrupt(
     - "S2->random": the second mention becomes a third name; nobody is repeated.
 
     `answer` and `distractor` stay those of the clean prompt, so that logit differences can be compared. New names are
-    drawn from `names`, as in `generate`; `ValueError` for fewer than three of them beside those of the prompt.
+    the built-in ones and those of the prompts; `ValueError` where they are fewer than five.
     """
     rng, tokenizer = np.random.default_rng(seed), parts.tokenizer(model)
-    drawn = 0 if kind == "S2->IO" else 3
-    names = enough(tokenizer, "names", NAMES, drawn and 5) if names is None else names
+    names = {*single_token_words(tokenizer, NAMES), *prompts.table.IO, *prompts.table.S}
+    if len(names) < 5 and kind != "S2->IO":
+        raise ValueError(f"{kind!r} takes three other names, these prompts and the built-in list have {sorted(names)}")
     tokens, text = prompts.tokens.clone(), []
     for i, row in enumerate(prompts.table.itertuples()):
-        others = sorted(set(names) - {row.IO, row.S})
-        new = [str(name) for name in rng.choice(others, size=drawn, replace=False)]
+        others = sorted(names - {row.IO, row.S})
+        new = [str(name) for name in rng.choice(others, size=min(3, len(others)), replace=False)]
         said = {"ABC": new, "S2->IO": [row.IO, row.S, row.IO], "S2->random": [row.IO, row.S, *new[2:]]}[kind]
         for position, name in zip(("IO", "S1", "S2"), said, strict=True):
             tokens[i, prompts.at(position)[i]] = word_id(tokenizer, name)

@@ -133,10 +133,8 @@ def single_token_words(tokenizer, words: Iterable[str]) -> tuple[str, ...]:
 def enough(tokenizer, kind: str, words: Sequence[str], needed: int, fix: str = "") -> tuple[str, ...]:
     """Keep the built-in words that are one token; raise `ValueError` where they are fewer than a prompt needs."""
     if len(kept := single_token_words(tokenizer, words)) < needed:
-        raise ValueError(
-            f"{len(kept)} of the {len(words)} built-in {kind} are one token in this tokenizer, a prompt needs at least "
-            f"{needed}: {fix or f'pass {kind}= of your own'}"
-        )
+        found = f"{len(kept)} of the {len(words)} built-in {kind} are one token in this tokenizer"
+        raise ValueError(f"{found}, at least {needed} are needed: {fix or f'give {kind}= of your own'}")
     return kept
 
 
@@ -147,14 +145,13 @@ def prefix(tokenizer, prepend_bos: bool | None = None) -> list[int]:
     place, and heads that have nothing to do look there; without a prefix they look at the first token of the text.
     Raises `ValueError` for True and a tokenizer without BOS.
     """
-    bos = tokenizer.bos_token_id
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     if prepend_bos is None:
-        marked = tokenizer("x", return_special_tokens_mask=True)
-        own = marked["input_ids"][: marked["special_tokens_mask"].index(0)]
-        return own or [bos] * (bos is not None)
-    if prepend_bos and bos is None:
+        own = tokenizer("x", return_special_tokens_mask=True)
+        return own["input_ids"][: own["special_tokens_mask"].index(0)] or bos
+    if prepend_bos and not bos:
         raise ValueError("this tokenizer has no beginning-of-sequence token: leave prepend_bos at None, its default")
-    return [bos] * prepend_bos
+    return bos * prepend_bos
 
 
 def encode(tokenizer, texts: Sequence[str], prepend_bos: bool | None = None) -> tuple[Tensor, Tensor]:
@@ -219,10 +216,7 @@ def tokenise(
     said = (tokens[..., None] == ids[:, None]).any(-1) & (torch.arange(tokens.shape[1]) <= end[:, None])
     for i, row in enumerate(words):
         if said[i].nonzero().flatten().tolist() != sorted(places[i].tolist()) or len(set(row)) < len(row):
-            raise ValueError(
-                f"one of {tuple(row)} is also another token of {texts[i]!r}, or not the token that it is after a space: "
-                "leave it out"
-            )
+            raise ValueError(f"one of {tuple(row)} is also another token of {texts[i]!r}: leave it out")
     return tokens, dict(zip(spans[0], places.unbind(1), strict=True)) | {"END": end}, ids
 
 
