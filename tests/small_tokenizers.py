@@ -6,10 +6,18 @@ They differ in how a space reaches a token, in what they put around a text, and 
 from __future__ import annotations
 
 import functools
+import json
 
 from tiny_models import vocabulary_words
 from tokenizers import (
-    Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
 )  # fmt: skip
 from transformers import PreTrainedTokenizerFast
 
@@ -47,15 +55,9 @@ def _pieces() -> tuple[list[str], list[tuple[str, str]]]:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
     tokenizer.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=9000, show_progress=False))
-    merges = _model(tokenizer)["merges"]
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
     ordered = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
     return [*ordered, "▁▁"], [*map(tuple, merges), ("▁", "▁")]
-
-
-def _model(tokenizer: Tokenizer) -> dict:
-    import json
-
-    return json.loads(tokenizer.to_str())["model"]
 
 
 def pieces_bpe(special: list[str], prefix: bool) -> Tokenizer:

@@ -203,7 +203,7 @@ def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, Span]]
 def tokenise(
     tokenizer, texts: Sequence[str], spans: Sequence[Mapping[str, Span]], words: Sequence[Sequence[str]],
     prepend_bos: bool | None = None,
-) -> tuple[Int[Tensor, "batch pos"], dict[str, Int[Tensor, " batch"]], Int[Tensor, "batch n"]]:
+) -> tuple[Int[Tensor, "batch pos"], dict[str, Int[Tensor, " batch"]], Int[Tensor, "batch n"]]:  # fmt: skip
     """Return the prompts' tokens, their named positions with END, and the ids of each prompt's `words`.
 
     `spans` name where the words stand. Raises `ValueError` for words that are not one token each, or that stand
