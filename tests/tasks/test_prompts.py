@@ -130,9 +130,10 @@ def test_the_tokenizers_own_padding_side_has_no_say(tokenizer, monkeypatch):
 def test_tokenizers_without_bos_work_without_it(tokenizer, refuses):
     without = copy.deepcopy(tokenizer)
     without.bos_token = None
-    assert encode(without, ["the store"], prepend_bos=False)[1].tolist() == [1]
-    with refuses("pass prepend_bos=False"):
-        encode(without, ["the store"])
+    for bos in (None, False):
+        assert encode(without, ["the store"], prepend_bos=bos)[1].tolist() == [1]
+    with refuses("leave prepend_bos at None"):
+        encode(without, ["the store"], prepend_bos=True)
 
 
 def test_single_token_words_keeps_order_and_drops_the_rest(tokenizer, refuses):

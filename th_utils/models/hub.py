@@ -61,7 +61,7 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     Raises `ModelNotFound` when something in it is damaged, or weights are missing.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     how = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -70,7 +70,7 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
                 folder, dtype=torch.float32, use_safetensors=True, attn_implementation="eager",
                 output_loading_info=True, **how,
             )  # fmt: skip
-            tokenizer = AutoTokenizer.from_pretrained(folder, **how)
+            tokenizer = _read_tokenizer(folder, **how)
     except Exception as error:  # damage shows in many ways
         raise ModelNotFound(
             f"the model in {folder} could not be read ({type(error).__name__}: {first_line(error)}). If th_utils or "
@@ -79,6 +79,20 @@ def read_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
         raise ModelNotFound(f"{folder} lacks {len(missing)} parameters, among them {missing[0]}: fetch or save it anew")
     return model, tokenizer
+
+
+def _read_tokenizer(folder: Path, **how) -> PreTrainedTokenizerBase:
+    """Read the tokenizer as tokenizer.json has it: the class that transformers picks may build another of it."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if not (folder / "tokenizer.json").is_file():
+        return AutoTokenizer.from_pretrained(folder, **how)
+    own = PreTrainedTokenizerFast.from_pretrained(folder, **how)
+    if not own.special_tokens_map:  # old files leave them to the class, which counts where it changes nothing else
+        with suppress(Exception):
+            picked, text = AutoTokenizer.from_pretrained(folder, **how), "Ana  had 1234\n\nof Bob's cafés ☕"
+            return picked if picked.encode(text) == own.encode(text) and len(picked) == len(own) else own
+    return own
 
 
 @contextmanager

@@ -53,10 +53,16 @@ def load_model(
     tokens = parts.probe(sizes.vocab_size, getattr(sizes, "max_position_embeddings", 12)).to(device)
     before = _predictions(hf_model, tokens)
     folded = fold and _fold_llama(hf_model)
-    with quiet_transformers():
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    special = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token")}
+    settings, tokenizer.init_kwargs = tokenizer.init_kwargs, tokenizer.init_kwargs | {"add_bos_token": True}
+    with quiet_transformers():  # that setting keeps TransformerLens from reading the tokenizer anew, by its class
         model = TransformerBridge.boot_transformers(
             str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
         )
+    tokenizer.init_kwargs = settings
+    for name, token in special.items():  # TransformerLens gives a tokenizer those that it lacks
+        setattr(tokenizer, name, token)
     steps = ("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases")
     # Folded weights need none of them, and yet the call, which brings the bridge to the state that processing leaves.
     how = dict.fromkeys(steps, False) if folded else {"no_processing": not fold}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._guards import whole
 from ..models import parts
-from .prompts import Prompts, data, fill, single_token_words, tokenise, word_id
+from .prompts import Prompts, data, enough, fill, single_token_words, tokenise, word_id
 
 
 class Form(NamedTuple):
@@ -41,7 +41,7 @@ VALUES = {kind: tuple(words) for kind, words in _data["values"].items()}
 
 def generate(
     model, n: int, seed: int = 0, *, form: str = "question", shots: int = 0, n_objects: int = 3,
-    prepend_bos: bool = True,
+    prepend_bos: bool | None = None,
 ) -> Prompts:  # fmt: skip
     """Make `n` prompts: the asked place is spread evenly over the list, everything else is random.
 
@@ -55,10 +55,10 @@ def generate(
     """
     n, shots, n_objects = whole("n", n), whole("shots", shots, 0), whole("n_objects", n_objects, 2)
     kind, rng, tokenizer = FORMS[form], np.random.default_rng(seed), parts.tokenizer(model)
-    objects, values = (single_token_words(tokenizer, words) for words in (OBJECTS, VALUES[kind.values]))
-    values = [value for value in values if single_token_words(tokenizer, [_said(form, value)])]
-    if min(len(objects), len(values)) < (needed := n_objects * (2 if shots else 1)):
-        raise ValueError(f"need {needed} things with a {kind.values}, single tokens are {objects} and {values}")
+    needed, fix = n_objects * (2 if shots else 1), f"ask for fewer than n_objects={n_objects} or another form"
+    objects = enough(tokenizer, "objects", OBJECTS, needed, fix)
+    values = [v for v in VALUES[kind.values] if single_token_words(tokenizer, [_said(form, v)])]
+    values = enough(tokenizer, f"{kind.values}s with a one-token answer", values, needed, fix)
     plan = [place for _ in range(0, n, n_objects) for place in rng.permutation(n_objects)][:n]
     rows, text, spans = [], [], []
     for asked in plan:

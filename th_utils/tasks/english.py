@@ -29,7 +29,7 @@ CHOOSE = ("alice", "moby", "darwin", "walden", "water")
 TEST = ("pride", "cities", "bohemia", "federalist", "bicycle")
 
 
-def passages(model, names: Sequence[str] | None = None, prepend_bos: bool = True) -> Prompts:
+def passages(model, names: Sequence[str] | None = None, prepend_bos: bool | None = None) -> Prompts:
     """Return the passages of these names (`CHOOSE`, `TEST`; None: all) as a batch for `th.text_loss` and `th.run`.
 
     Cut where the model's context ends. `table` holds name, title, author, year and tokens (how many are predicted).

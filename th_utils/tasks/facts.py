@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from ..models import parts
-from .prompts import Prompts, Span, data, encode, locate
+from .prompts import Prompts, Span, after_space, data, encode, locate
 
 
 class Relation(NamedTuple):
@@ -33,7 +33,7 @@ RELATIONS = {name: Relation(**relation) for name, relation in data("facts").item
 def generate(
     model, relation: str, *, shots: int = 0, form: Literal["statement", "question"] = "statement",
     subjects: Sequence[str] | None = None, demonstrations: Sequence[str] | None = None, seed: int = 0,
-    prepend_bos: bool = True,
+    prepend_bos: bool | None = None,
 ) -> Prompts:  # fmt: skip
     """Make one prompt per subject; the answer is the first token of its object, the distractor another subject's.
 
@@ -66,7 +66,9 @@ def generate(
     tokens, end = encode(tokenizer, text, prepend_bos)
     spans = [[_span(one, word, len(start)) for word in (s, fact.word)] for one, s in zip(text, tested, strict=True)]
     at = locate(tokenizer, text, spans, prepend_bos)
-    first = {subject: tokenizer.encode(" " + thing, add_special_tokens=False)[0] for subject, thing in pairs.items()}
+    first = {subject: after_space(tokenizer, thing)[0] for subject, thing in pairs.items()}
+    if tokenizer.unk_token_id in first.values() or len(set(first.values())) < 2:
+        raise ValueError(f"this tokenizer does not know all objects of {relation!r}, or begins all with one token")
     answer = torch.tensor([first[subject] for subject in tested])
     distractor = torch.tensor([rng.choice([t for t in first.values() if t != own]) for own in answer.tolist()])
     table = pd.DataFrame({"relation": relation, "subject": tested, "object": [pairs[s] for s in tested]})

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .._guards import whole
 from ..models import parts
-from .prompts import Prompts, Span, data, fill, single_token_words, tokenise, word_id
+from .prompts import Prompts, Span, data, enough, fill, single_token_words, tokenise, word_id
 
 ORDERS = ("ABBA", "BABA")
 CORRUPTIONS = ("ABC", "S2->IO", "S2->random")
@@ -25,25 +25,24 @@ PLACES, OBJECTS, NAMES = (tuple(_data[kind]) for kind in ("places", "objects", "
 def generate(
     model, n: int, seed: int = 0, *, templates: Sequence[int] | None = None, orders: Sequence[str] = ORDERS,
     names: Sequence[str] | None = None, places: Sequence[str] | None = None, objects: Sequence[str] | None = None,
-    prepend_bos: bool = True,
+    prepend_bos: bool | None = None,
 ) -> Prompts:  # fmt: skip
     """Make `n` IOI prompts, spread evenly over templates and orders, with random distinct names, places and objects.
 
     `templates` are indices into `TEMPLATES`. Names, places and objects left to None are the built-in lists filtered to
     single tokens of the model's tokenizer. `table` holds template, order, IO, S, place, object. The same seed gives the
     same prompts with any model that keeps the same words.
-    Raises `ValueError` for n < 1, templates or orders that do not exist, fewer than two names, and names that are not
-    one token or are also another word of their prompt.
+    Raises `ValueError` for n < 1, templates or orders that do not exist, fewer than two names, a tokenizer with too few
+    of the built-in words, and names that are not one token or are also another word of their prompt.
     """
     n, tokenizer = whole("n", n), parts.tokenizer(model)
     templates = range(len(TEMPLATES)) if templates is None else templates
     cells = [(whole("template", t, 0, len(TEMPLATES) - 1), order) for t in templates for order in orders]
     if not cells or not set(orders) <= set(ORDERS):
         raise ValueError(f"need at least one template and an order from {ORDERS}, got orders {tuple(orders)}")
-    names, places, objects = (
-        single_token_words(tokenizer, default) if given is None else given
-        for given, default in ((names, NAMES), (places, PLACES), (objects, OBJECTS))
-    )
+    names = enough(tokenizer, "names", NAMES, 2) if names is None else names
+    places = enough(tokenizer, "places", PLACES, 1) if places is None else places
+    objects = enough(tokenizer, "objects", OBJECTS, 1) if objects is None else objects
     rng = np.random.default_rng(seed)
     plan = [cells[i] for _ in range(0, n, len(cells)) for i in rng.permutation(len(cells))][:n]
     rows = []
@@ -74,15 +73,18 @@ def corrupt(model, prompts: Prompts, kind: Literal["ABC", "S2->IO", "S2->random"
     - "S2->IO": the second mention of S becomes the IO, so the roles and the right answer swap.
     - "S2->random": the second mention becomes a third name; nobody is repeated.
 
-    `answer` and `distractor` stay those of the clean prompt, so that logit differences can be compared.
+    `answer` and `distractor` stay those of the clean prompt, so that logit differences can be compared. New names are
+    the built-in ones and those of the prompts; `ValueError` where they are fewer than five.
     """
     rng, tokenizer = np.random.default_rng(seed), parts.tokenizer(model)
-    names = single_token_words(tokenizer, NAMES)
+    names = {*single_token_words(tokenizer, NAMES), *prompts.table.IO, *prompts.table.S}
+    if len(names) < 5 and kind != "S2->IO":
+        raise ValueError(f"{kind!r} takes three other names, these prompts and the built-in list have {sorted(names)}")
     tokens, text = prompts.tokens.clone(), []
     for i, row in enumerate(prompts.table.itertuples()):
-        others = sorted(set(names) - {row.IO, row.S})
-        new = [str(name) for name in rng.choice(others, size=3, replace=False)]
-        said = {"ABC": new, "S2->IO": [row.IO, row.S, row.IO], "S2->random": [row.IO, row.S, new[2]]}[kind]
+        others = sorted(names - {row.IO, row.S})
+        new = [str(name) for name in rng.choice(others, size=min(3, len(others)), replace=False)]
+        said = {"ABC": new, "S2->IO": [row.IO, row.S, row.IO], "S2->random": [row.IO, row.S, *new[2:]]}[kind]
         for position, name in zip(("IO", "S1", "S2"), said, strict=True):
             tokens[i, prompts.at(position)[i]] = word_id(tokenizer, name)
         text.append(_fill(row, *said)[0])

@@ -22,7 +22,7 @@ from torch import Tensor
 from .._guards import whole
 from ..models import parts
 from .ioi import NAMES
-from .prompts import Prompts, Span, data, fill, single_token_words, tokenise, word_id
+from .prompts import Prompts, Span, data, encode, enough, fill, prefix, single_token_words, tokenise, word_id
 
 
 class Frame(NamedTuple):
@@ -44,7 +44,7 @@ NONSENSE = tuple(_data["nonsense"])  # control: single tokens that are rare as w
 
 def generate(
     model, n: int, n_items: int, seed: int = 0, *, frame: str = "buy", items: Sequence[str] | None = None,
-    listed: bool = True, prepend_bos: bool = True,
+    listed: bool = True, prepend_bos: bool | None = None,
 ) -> Prompts:  # fmt: skip
     """Make `n` prompts with lists of `n_items`: answer indices spread evenly, items, their order and all else random.
 
@@ -55,14 +55,14 @@ def generate(
     `distractor` is one of the ticked-off items, drawn at random (`corrupt` swaps it with the answer). `table` holds
     frame, who, items, answer_index, ticked (indices in the order of ticking) and rival (index of the distractor).
 
-    Raises `ValueError` for n < 1, fewer than two items or more than there are, items that are not one token or are
-    also another word of their prompt, and for the "cue" frame with `listed=False`.
+    Raises `ValueError` for n < 1, fewer than two items or more than there are (in this tokenizer), items that are not
+    one token or are also another word of their prompt, and for the "cue" frame with `listed=False`.
     """
     n, n_items, tokenizer = whole("n", n), whole("n_items", n_items, 2), parts.tokenizer(model)
     if frame == "cue" and not listed:
         raise ValueError("the cue frame asks about the list: it has no form with listed=False")
-    items = _items(tokenizer, [frame]) if items is None else items
-    people = sorted(set(single_token_words(tokenizer, NAMES)) - set(items))
+    items = _items(tokenizer, [frame], n_items) if items is None else items
+    people = sorted(set(single_token_words(tokenizer, NAMES) or NAMES) - set(items))  # may be of any length
     rng = np.random.default_rng(seed)
     allowed = sorted({i % n_items for i in CUES.values()}) if frame == "cue" else range(n_items)
     plan = [allowed[i] for _ in range(0, n, len(allowed)) for i in rng.permutation(len(allowed))][:n]
@@ -80,7 +80,7 @@ def pools(model, n_pools: int, seed: int = 0, frames: Sequence[str] = ("buy", "p
 
     Words of the given frames are left out. Raises `ValueError` for no pool or more pools than items.
     """
-    items = _items(parts.tokenizer(model), [frames] if isinstance(frames, str) else frames)
+    items = _items(parts.tokenizer(model), [frames] if isinstance(frames, str) else frames, 1)
     n_pools = whole("n_pools", n_pools, 1, len(items))
     shuffled = [items[i] for i in np.random.default_rng(seed).permutation(len(items))]
     return [tuple(sorted(shuffled[i::n_pools])) for i in range(n_pools)]
@@ -129,18 +129,18 @@ def reorder(model, prompts: Prompts, n_orders: int, seed: int = 0) -> Prompts:
                     "ticked": tuple(place[t] for t in row["ticked"]), "rival": place[row["rival"]], "source": i,
                 }
             )  # fmt: skip
-    bos = tokenizer.bos_token_id is not None and bool((prompts.tokens[:, 0] == tokenizer.bos_token_id).all())
-    result = _build(tokenizer, pd.DataFrame(rows), bos)
+    start = prompts.tokens[0, : prompts.end[0] - encode(tokenizer, prompts.text[:1], False)[1][0]].tolist()
+    result = _build(tokenizer, pd.DataFrame(rows), None if start == prefix(tokenizer) else bool(start))
     # Of corrupted prompts, too, the answer is the one that the clean prompt had.
     answer, distractor = (ids.repeat_interleave(n_orders) for ids in (prompts.answer, prompts.distractor))
     return replace(result, answer=answer, distractor=distractor)
 
 
-def _items(tokenizer, frames: Sequence[str]) -> list[str]:
-    """Return the built-in items that are one token and no words of the frames."""
+def _items(tokenizer, frames: Sequence[str], needed: int) -> tuple[str, ...]:
+    """Return the built-in items that are one token and no words of the frames; `ValueError` for too few."""
     sentences = " ".join(" ".join(FRAMES[frame]) for frame in frames)
     said = {"and", *CUES, *re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", "", sentences))}
-    return [item for item in single_token_words(tokenizer, ITEMS) if item not in said]
+    return enough(tokenizer, "items", [item for item in ITEMS if item not in said], needed)
 
 
 def _join(words: list[str], article: str) -> str:
@@ -165,7 +165,7 @@ def _fill(row) -> tuple[str, dict[str, Span]]:
     return text, {name: spans[name] for name in items | ticked}
 
 
-def _build(tokenizer, table: pd.DataFrame, prepend_bos: bool) -> Prompts:
+def _build(tokenizer, table: pd.DataFrame, prepend_bos: bool | None) -> Prompts:
     text, spans = zip(*map(_fill, table.itertuples()), strict=True)
     tokens, positions, ids = tokenise(tokenizer, text, spans, list(table["items"]), prepend_bos)
     rows = torch.arange(len(text))

@@ -23,7 +23,9 @@ Span = tuple[int, int]  # where a word stands in a text: first character, and on
 class Prompts:
     """A batch of prompts with the positions and tokens that matter, all on the device of `tokens`.
 
-    `tokens`: [batch, pos], padded on the right (padding never reaches a position before it in a causal model);
+    `tokens`: [batch, pos], padded on the right (padding never reaches a position before it in a causal model). A task
+    with `prepend_bos=None` begins a prompt with what the tokenizer itself puts before a text, else with its
+    beginning-of-sequence token (BOS), else with the text; True is BOS alone, False the text;
     `answer`, `distractor`: [batch] token ids, the right next token and the one it competes with;
     `positions`: name -> [batch] indices into `tokens`; "END" is always the last prompt token;
     `text`: the prompts as strings; `table`: one row of metadata per prompt.
@@ -104,10 +106,16 @@ def data(name: str) -> dict:
     return json.loads(resources.files(__package__).joinpath("data", f"{name}.json").read_text(encoding="utf-8"))
 
 
+def after_space(tokenizer, text: str) -> list[int]:
+    """Return the ids of `" text"` inside a sentence: alone, some tokenizers would put one more space before it."""
+    before = tokenizer.encode("x", add_special_tokens=False)
+    return tokenizer.encode(f"x {text}", add_special_tokens=False)[len(before) :]
+
+
 def word_id(tokenizer, word: str) -> int:
-    """Return the id of `" word"` (with its leading space), or raise `ValueError` when that is not one token."""
-    ids = tokenizer.encode(" " + word, add_special_tokens=False)
-    if not word.strip() or len(ids) != 1 or ids[0] == tokenizer.unk_token_id != tokenizer.bos_token_id:
+    """Return the id of `" word"` (with its leading space), or raise `ValueError` when that is not one known token."""
+    ids = after_space(tokenizer, word)
+    if not word.strip() or len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
         raise ValueError(f"{word!r} is {len(ids)} tokens, not one: tasks.single_token_words(tokenizer, words) drops it")
     return ids[0]
 
@@ -122,17 +130,38 @@ def single_token_words(tokenizer, words: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def encode(tokenizer, texts: Sequence[str], prepend_bos: bool = True) -> tuple[Tensor, Tensor]:
+def enough(tokenizer, kind: str, words: Sequence[str], needed: int, fix: str = "") -> tuple[str, ...]:
+    """Keep the built-in words that are one token; raise `ValueError` where they are fewer than a prompt needs."""
+    if len(kept := single_token_words(tokenizer, words)) < needed:
+        found = f"{len(kept)} of the {len(words)} built-in {kind} are one token in this tokenizer"
+        raise ValueError(f"{found}, at least {needed} are needed: {fix or f'give {kind}= of your own'}")
+    return kept
+
+
+def prefix(tokenizer, prepend_bos: bool | None = None) -> list[int]:
+    """Return the tokens before a text: what the tokenizer itself puts there, else its BOS token, else nothing.
+
+    True is the beginning-of-sequence token (BOS) alone, False nothing. Models were trained with something in that
+    place, and heads that have nothing to do look there; without a prefix they look at the first token of the text.
+    Raises `ValueError` for True and a tokenizer without BOS.
+    """
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    if prepend_bos is None:
+        own = tokenizer("x", return_special_tokens_mask=True)
+        return own["input_ids"][: own["special_tokens_mask"].index(0)] or bos
+    if prepend_bos and not bos:
+        raise ValueError("this tokenizer has no beginning-of-sequence token: leave prepend_bos at None, its default")
+    return bos * prepend_bos
+
+
+def encode(tokenizer, texts: Sequence[str], prepend_bos: bool | None = None) -> tuple[Tensor, Tensor]:
     """Return token ids `[batch, longest]`, padded on the right, and the index of each last token `[batch]`.
 
-    The beginning-of-sequence token goes first unless `prepend_bos` is False: models were trained with something in
-    that place, and heads that have nothing to do look there.
+    Each row is the `prefix` and the text, without what the tokenizer would put after it.
     """
     if isinstance(texts, str):
         raise ValueError(f"texts must be a list of prompts, got one text: {texts!r}")
-    if prepend_bos and tokenizer.bos_token_id is None:
-        raise ValueError("this tokenizer has no beginning-of-sequence token: pass prepend_bos=False")
-    start = [tokenizer.bos_token_id] if prepend_bos else []
+    start = prefix(tokenizer, prepend_bos)
     rows = [torch.tensor(start + tokenizer.encode(text, add_special_tokens=False)) for text in texts]
     if not rows or not all(map(len, rows)):
         raise ValueError("every prompt must hold at least one token, and there must be at least one prompt")
@@ -141,7 +170,7 @@ def encode(tokenizer, texts: Sequence[str], prepend_bos: bool = True) -> tuple[T
 
 
 def locate(
-    tokenizer, texts: Sequence[str], spans: Sequence[Sequence[Span]], prepend_bos: bool = True
+    tokenizer, texts: Sequence[str], spans: Sequence[Sequence[Span]], prepend_bos: bool | None = None
 ) -> Int[Tensor, "batch n"]:
     """Return where the last token of each character span is, among the tokens that `encode` makes of each text.
 
@@ -149,10 +178,10 @@ def locate(
     """
     if not tokenizer.is_fast:
         raise ValueError(f"{type(tokenizer).__name__} gives no character offsets: the model needs a tokenizer.json")
-    rows = []
+    rows, before = [], len(prefix(tokenizer, prepend_bos))
     for text, wanted in zip(texts, spans, strict=True):
         offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        ends = {end: position for position, (_, end) in enumerate(offsets, start=int(prepend_bos))}
+        ends = {end: position for position, (_, end) in enumerate(offsets, start=before)}
         for start, end in wanted:
             if end not in ends:
                 raise ValueError(f"{text[start:end]!r} does not end where a token ends in {text!r}: leave it out")
@@ -172,15 +201,16 @@ def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, Span]]
 
 
 def tokenise(
-    tokenizer, texts: Sequence[str], spans: Sequence[Mapping[str, Span]], words: Sequence[Sequence[str]], bos: bool
-) -> tuple[Int[Tensor, "batch pos"], dict[str, Int[Tensor, " batch"]], Int[Tensor, "batch n"]]:
+    tokenizer, texts: Sequence[str], spans: Sequence[Mapping[str, Span]], words: Sequence[Sequence[str]],
+    prepend_bos: bool | None = None,
+) -> tuple[Int[Tensor, "batch pos"], dict[str, Int[Tensor, " batch"]], Int[Tensor, "batch n"]]:  # fmt: skip
     """Return the prompts' tokens, their named positions with END, and the ids of each prompt's `words`.
 
     `spans` name where the words stand. Raises `ValueError` for words that are not one token each, or that stand
     anywhere else in their prompt, too: the task would be ambiguous.
     """
-    tokens, end = encode(tokenizer, texts, bos)
-    places = locate(tokenizer, texts, [list(row.values()) for row in spans], bos)
+    tokens, end = encode(tokenizer, texts, prepend_bos)
+    places = locate(tokenizer, texts, [list(row.values()) for row in spans], prepend_bos)
     known = {word: word_id(tokenizer, word) for row in words for word in row}
     ids = torch.tensor([[known[word] for word in row] for row in words])
     said = (tokens[..., None] == ids[:, None]).any(-1) & (torch.arange(tokens.shape[1]) <= end[:, None])
@@ -191,7 +221,9 @@ def tokenise(
 
 
 def token_strings(model, tokens: Tensor) -> list[str]:
-    """Return the tokens of one prompt as text; the beginning-of-sequence token as "BOS"."""
+    """Return the tokens of one prompt as text, with their spaces; the beginning-of-sequence token as "BOS"."""
     tokenizer = parts.tokenizer(model)
-    bos = tokenizer.bos_token_id
-    return ["BOS" if i == 0 and int(t) == bos else tokenizer.decode([int(t)]) for i, t in enumerate(tokens)]
+    bos, before = tokenizer.bos_token_id, tokenizer.encode("x", add_special_tokens=False)
+    skip = len(tokenizer.decode(before))  # alone, a token would lose its space in some tokenizers
+    words = [tokenizer.decode([*before, int(token)])[skip:] for token in tokens]
+    return ["BOS"] + words[1:] if words and int(tokens[0]) == bos else words
