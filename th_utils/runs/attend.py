@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from ..models import parts
-from ..models.forward import Done, cache, forward, given_mask, projecting, z_of
+from ..models.forward import Call, Done, cache, forward, given_mask, projecting, z_of
 from ..weights.heads import Head
 from .record import Run
 from .turning import Turned
@@ -78,17 +78,9 @@ def attend(
 
 
 def _pass(
-    model,
-    clean: Run,
-    layer: int,
-    via: str,
-    streams: Tensor,
-    at: Tensor,
-    mask: Tensor,
-    past: Cache,
-    heads: slice,
-    *hooks,
-) -> None:
+    model, clean: Run, layer: int, via: str, streams: Tensor, at: Tensor, mask: Tensor, past: Cache, heads: slice,
+    *hooks: Call,
+) -> None:  # fmt: skip
     """Run one layer on streams [batch, n, d_model] all at `at`; what is not made of them is made once."""
     n = streams.shape[1]
     with ExitStack() as stack:
