@@ -114,8 +114,7 @@ if FETCHED.is_dir():  # nobody is asked for a yes here, and nothing is fetched
 
     @pytest.mark.real
     def test_gemma_is_folded_alike_and_speaks_english():
-        folder = loading.model_folder(GEMMA)
-        model, (hf_model, tokenizer) = load_model("gemma3-270m"), read_folder(folder)
+        model, (hf_model, tokenizer) = load_model("gemma3-270m"), read_folder(FETCHED)
         text = "Then, Anna and Bob went to the store. Bob gave a ring to"
         tokens = tokenizer(text, return_tensors="pt").input_ids
         assert torch.equal(model.to_tokens(text), tokens) and tokens[0, 0] == tokenizer.bos_token_id == 2
@@ -130,7 +129,6 @@ if FETCHED.is_dir():  # nobody is asked for a yes here, and nothing is fetched
             {"full_attention": {"rope_theta": 1e6, "rope_type": "default"},
              "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"}}, 256, 256, 262_144,
         ]  # fmt: skip
-        assert (folder / "GEMMA_TERMS.html").is_file()
 
 
 @pytest.mark.real

@@ -41,7 +41,7 @@ MODELS = {card.name: card for card in (
               "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", 253_113_024, licence="gemma",
               terms="Gemma 3 270M is provided under and subject to the Gemma Terms of Use, ai.google.dev/gemma/terms, "
                     "with the prohibited use policy named there, ai.google.dev/gemma/prohibited_use_policy. "
-                    "The files are a third party's redistribution of a version rounded to about 4 bits."),
+                    "The files are a third party's redistribution of a version rounded to 4 to 8 bits."),
 )}  # fmt: skip
 
 _picked: str | Path = DEFAULT  # what the picker in a notebook's first cell says
