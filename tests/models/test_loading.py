@@ -1,6 +1,7 @@
 """What `load_model` promises, on all three architectures, and how it fails."""
 
 import hashlib
+import math
 import os
 import random
 import shutil
@@ -17,8 +18,9 @@ from huggingface_hub import constants as hub_constants
 from safetensors.torch import load_file, save_file
 from tiny_models import TINY, tiny_folder
 from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig
 
-from th_utils.models import hub, loading
+from th_utils.models import hub, loading, pypi
 from th_utils.models.hub import ModelNotFound, read_folder
 from th_utils.models.loading import load_model, model_name
 from th_utils.models.registry import DEFAULT, MODELS, find_card
@@ -87,6 +89,48 @@ def test_result_is_that_of_transformer_lens_own_processing(name, tiny):
     assert_same_bridge(tiny(name), tiny_folder(name))
 
 
+def test_gemma_3_with_its_offset_gains_and_many_norms_is_folded_alike(checkpoints, tmp_path):
+    """Longer than the window, so that both kinds of layer and both rotary bases count."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoints["tiny-llama"])
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=6, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=16, sliding_window=4, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config)
+    tiny_models._draw_weights(model, torch.Generator().manual_seed(0))
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path)
+    folded, raw = load_model(tmp_path), load_model(tmp_path, fold=False)
+    assert set(config.layer_types) == {"sliding_attention", "full_attention"}
+    assert_same_bridge(folded, tmp_path)
+    for one in (folded, raw):
+        check(one, tmp_path)
+    assert not torch.allclose(folded.W_V, raw.W_V) and folded.W_U.mean(-1).abs().max() < 1e-6
+
+
+GEMMA = MODELS["gemma3-270m"]
+FETCHED = pypi.cache_dir() / f"{GEMMA.name}-{pypi.CONVERSION}-{GEMMA.sha256[:8]}"
+if FETCHED.is_dir():  # nobody is asked for a yes here, and nothing is fetched
+
+    @pytest.mark.real
+    def test_gemma_is_folded_alike_and_speaks_english():
+        model, (hf_model, tokenizer) = load_model("gemma3-270m"), read_folder(FETCHED)
+        text = "Then, Anna and Bob went to the store. Bob gave a ring to"
+        tokens = tokenizer(text, return_tensors="pt").input_ids
+        assert torch.equal(model.to_tokens(text), tokens) and tokens[0, 0] == tokenizer.bos_token_id == 2
+        assert tokenizer.decode(tokens[0], skip_special_tokens=True) == text and model.to_single_token(" Anna") == 24944
+        with torch.no_grad():
+            theirs = hf_model(tokens, labels=tokens)
+            torch.testing.assert_close(model(tokens).log_softmax(-1), theirs.logits.log_softmax(-1), rtol=0, atol=2e-4)
+        assert model.to_string(theirs.logits[0, -1].argmax()) == " Anna" and theirs.loss < math.log(100)
+        kept = ("layer_types", "sliding_window", "rope_parameters", "query_pre_attn_scalar", "head_dim", "vocab_size")
+        assert [getattr(hf_model.config, name) for name in kept] == [
+            (["sliding_attention"] * 5 + ["full_attention"]) * 3, 512,
+            {"full_attention": {"rope_theta": 1e6, "rope_type": "default"},
+             "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"}}, 256, 256, 262_144,
+        ]  # fmt: skip
+
+
 @pytest.mark.real
 def test_default_model_is_what_transformer_lens_makes_of_it(default_model):
     folder = loading.model_folder(MODELS[DEFAULT])
@@ -97,7 +141,7 @@ def test_default_model_is_what_transformer_lens_makes_of_it(default_model):
 
 
 def test_value_biases_of_a_llama_move_into_the_output_bias(checkpoints, tmp_path):
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(checkpoints["tiny-llama"], attention_bias=True)
     model = AutoModelForCausalLM.from_config(config)

@@ -82,7 +82,8 @@ def test_setup_cell_offers_the_models_in_a_form_of_colab(path):
     assert source.startswith("# @title ") and len(source.splitlines()) <= 12
     ((default, offered),) = re.findall(r'^MODEL = "(\S+)"  # @param (\[.+?\]) \{allow-input: true\}$', source, re.M)
     offered = json.loads(offered)
-    assert default == DEFAULT and set(offered) == set(MODELS)
+    # Nobody can be asked for a yes to terms in a notebook: such a model is named by hand, its terms accepted before.
+    assert default == DEFAULT and set(offered) == {name for name, card in MODELS.items() if not card.terms}
     assert source.endswith("\nth.setup(MODEL)")
 
 

