@@ -22,7 +22,7 @@ from .runs.metrics import logits as logits, run_loss as run_loss, text_loss as t
 from .runs.patching import Edge as Edge, patch_edges as patch_edges, patch_input as patch_input
 from .runs.patching import path_patch as path_patch
 from .runs.record import Run as Run
-from .runs.run import rerun as rerun, rerun_last as rerun_last, run as run
+from .runs.run import keys_and_values as keys_and_values, rerun as rerun, rerun_last as rerun_last, run as run
 from .stats import Estimate as Estimate
 from .tasks.prompts import Prompts as Prompts, token_strings as token_strings
 from .views import live as live

@@ -29,7 +29,8 @@ def position_codes(
     `b_i = q·k_i / √d_head` as in the run; `κ_i = (R v W_Q)·k_i / (s √d_head)` with the run's own rotated keys, the
     rotation R at END and the scale s of the reader's normalisation at END. Adding `a` (in units of the residual
     stream) along the directions gives scores `b_i + a·κ_i` as long as s stays, and nothing in between reacts.
-    Raises `ValueError` for `fold=False`, runs of another model, and directions or positions of another shape.
+    Raises `ValueError` for heads whose attention is not the softmax of q·k / √d_head (norms of queries and keys, soft
+    caps), runs of another model, and directions or positions of another shape.
     """
     require_current(model, base)
     size = parts.shape(model)
@@ -39,7 +40,7 @@ def position_codes(
     positions, resid = within(base, positions), base.at().resid[layer]
     directions = numbers("directions", directions, {"k": None, "d_model": size.d_model}, resid)
     scale = laws.input_scale(model, layer, resid)
-    added = laws.input_norm(model, layer).linear(directions) @ parts.head_matrix(model, layer, "W_Q")[head]
+    added = laws.input_law(model, layer).linear(directions) @ parts.head_matrix(model, layer, "W_Q")[head]
     angles = laws.rotary(model, resid, base.end[:, None], layer)
     batch = torch.arange(len(base), device=resid.device)[:, None]
     keys = base.keys[layer][batch, positions, head // size.groups]
@@ -50,8 +51,21 @@ def position_codes(
     root = laws.attention_scale(model)
     query = rotated(base.at().q[layer, head][:, None])
     scores = torch.einsum("bk,bik->bi", query[:, 0], keys) / root
+    _check_scores(base.at().pattern[layer, head].gather(1, positions), scores)
     codes = [torch.einsum("bvk,bik->biv", rotated(part.expand(len(base), -1, -1)), keys) for part in added.split(256)]
     return scores, torch.cat(codes, -1) / (scale[:, None, None] * root)
+
+
+def _check_scores(attention: Float[Tensor, "batch items"], scores: Float[Tensor, "batch items"]) -> None:
+    """Refuse scores that do not explain the run's attention, which tells them up to a constant per prompt."""
+    told = (attention > 1e-6) & (attention[:, :1] > 1e-6)
+    seen = (attention / attention[:, :1]).log()
+    gap = float((scores - scores[:, :1] - seen).where(told, 0.0).abs().max())
+    if not gap < 1e-2:
+        raise ValueError(
+            f"attention of this head is not softmax(q·k / √d_head) (scores differ by {gap:.1g}: norms of queries and "
+            "keys, a cap, another scale or bias), and has no codes: use patch_input, which asks the model"
+        )
 
 
 def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:

@@ -55,7 +55,7 @@ def reading(model, base: Run, target: Channel, head: Head) -> dict[str, Tensor]:
     b, kappa = position_codes(model, base, head, directions, torch.where(valid, positions, 0))
 
     stream, final = base.at().resid[layer], base.at().resid[-1]
-    norm, scale = laws.input_norm(model, layer), laws.input_scale(model, layer, stream)
+    norm, scale = laws.input_law(model, layer), laws.input_scale(model, layer, stream)
     resid, v = norm.centred(stream), norm.centred(directions)
     width = resid.shape[-1] * scale.square()
     keys, values = (x[layer][:, :, index // size.groups] for x in (base.keys, base.values))
@@ -67,11 +67,12 @@ def reading(model, base: Run, target: Channel, head: Head) -> dict[str, Tensor]:
         beta = torch.einsum("bk,bsk->bs", rotated, keys) / laws.attention_scale(model)
     towards, _ = laws.answer_direction(model, base.prompts.answer, base.prompts.distractor)
     gain, _ = laws.write_law(model, layer)
+    towards = laws.final_law(model).adjoint(towards) * gain
     written = torch.einsum("bsk,kd->bsd", values, parts.head_matrix(model, layer, "W_O")[index])
     passed = laws.final_scale(model, final) * laws.write_scale(model, layer, base.at().z[layer].transpose(0, 1))
     return {
         "b": b.masked_fill(~valid, -torch.inf), "beta": beta, "kappa": kappa,
-        "pull": torch.einsum("bsd,bd->bs", written, towards * gain) / passed[:, None],
+        "pull": torch.einsum("bsd,bd->bs", written, towards) / passed[:, None],
         "cross": 2 * resid @ v.T / width[:, None], "square": (v @ v.T)[None] / width[:, None, None],
     }  # fmt: skip
 
