@@ -7,8 +7,8 @@ from .channels.edits import scale_query as scale_query, scale_reading as scale_r
 from .channels.reach import margins as margins, position_codes as position_codes
 from .channels.sweep import best_settings as best_settings, traverse as traverse
 from .models import laws as laws, parts as parts, state as state
+from .models.heads import head_weights as head_weights
 from .models.loading import load_model as load_model, model_name as model_name, setup as setup
-from .models.parts import head_weights as head_weights
 from .notebook import ClaimFailed as ClaimFailed, claim as claim, exercise as exercise, heads as heads
 from .notebook import identity as identity, read as read, say as say, table as table
 from .runs.ablation import ablated as ablated, keep_heads as keep_heads, random_like as random_like

@@ -20,6 +20,10 @@ from ..stats import array
 from ..weights.heads import Head, check_head
 
 
+class NoCodes(ValueError):
+    """A head's attention is not the softmax of q·k / √d_head, so that scores are not affine in the stream."""
+
+
 @torch.no_grad()
 def position_codes(
     model, base: Run, reader: Head, directions: Float[Tensor, "k d_model"], positions: Int[Tensor, "batch items"]
@@ -29,8 +33,8 @@ def position_codes(
     `b_i = q·k_i / √d_head` as in the run; `κ_i = (R v W_Q)·k_i / (s √d_head)` with the run's own rotated keys, the
     rotation R at END and the scale s of the reader's normalisation at END. Adding `a` (in units of the residual
     stream) along the directions gives scores `b_i + a·κ_i` as long as s stays, and nothing in between reacts.
-    Raises `ValueError` for heads whose attention is not the softmax of q·k / √d_head (norms of queries and keys, soft
-    caps), runs of another model, and directions or positions of another shape.
+    Raises `NoCodes` for heads whose attention is not the softmax of q·k / √d_head (norms of queries and keys, soft
+    caps), `ValueError` for runs of another model, and directions or positions of another shape.
     """
     require_current(model, base)
     size = parts.shape(model)
@@ -58,11 +62,12 @@ def position_codes(
 
 def _check_scores(attention: Float[Tensor, "batch items"], scores: Float[Tensor, "batch items"]) -> None:
     """Refuse scores that do not explain the run's attention, which tells them up to a constant per prompt."""
-    told = (attention > 1e-6) & (attention[:, :1] > 1e-6)
-    seen = (attention / attention[:, :1]).log()
-    gap = float((scores - scores[:, :1] - seen).where(told, 0.0).abs().max())
-    if not gap < 1e-2:
-        raise ValueError(
+    most, where = attention.max(-1, keepdim=True)
+    told = attention > 1e-6  # what a window hides has none; smaller ones are noise
+    seen = (attention / most).log()
+    gap = float((scores - scores.gather(-1, where) - seen).where(told, 0.0).abs().max())
+    if not (gap < 1e-2 and told.any()):
+        raise NoCodes(
             f"attention of this head is not softmax(q·k / √d_head) (scores differ by {gap:.1g}: norms of queries and "
             "keys, a cap, another scale or bias), and has no codes: use patch_input, which asks the model"
         )

@@ -88,6 +88,15 @@ def input_scale(model, layer: int, resid: Float[Tensor, "... d_model"]) -> Tenso
     return _scale(model.blocks[layer].ln1, resid)
 
 
+def head_norm(model, layer: int, name: str) -> Norm | None:
+    """Return the law of the norm on a layer's queries ("q") or keys ("k"), of each head or across all, or None."""
+    norm = getattr(model.blocks[layer].attn, f"{name}_norm", None)
+    weight = getattr(getattr(norm, "original_component", None), "weight", None)
+    if getattr(norm, "original_component", None) is None:
+        return None
+    return _law(norm, model.cfg.d_head if weight is None else weight.numel(), model.W_E)
+
+
 def final_norm(model, resid: Tensor) -> Tensor:
     """Compute the normalised stream that the unembedding reads."""
     return model.ln_final(resid)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..._guards import numbers, same_model
 from ...channels.channel import Channel
-from ...channels.reach import position_codes
+from ...channels.reach import NoCodes, position_codes
 from ...models import laws, parts, state
 from ...runs.metrics import logit_difference
 from ...runs.patching import Edge, patch_input
@@ -94,7 +94,8 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
     `base` is the run of a few prompts (END is enough), one button each; `heads` are later heads, such as the name
     movers; each component gets a slider from -limit to limit (by default twice the largest coordinate in these
     prompts). `names` is what `answer` and `distractor` of the prompts are called. The picture shows the first prompt
-    and head at three settings of the first component, and the whole model's answer to the first four prompts.
+    and head at three settings of the first component, and the whole model's answer to the first four prompts. It stays
+    a picture on a model whose attention the page cannot compute (`NoCodes`).
     Raises `RuntimeError` when the page's arithmetic disagrees with the model's by 1e-3 of attention or more, and
     `ValueError` for records of other models, heads not after the channel, and limits below the model's coordinates.
     """
@@ -105,9 +106,12 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
     reach = numbers("limits", reach, {"components": len(target)}, natural)
     if (largest > reach).any():
         raise ValueError(f"limits must reach the model's own coordinates {largest.tolist()}, got {reach.tolist()}")
-    reads = [reading(model, base, target, head) for head in heads]
+    try:
+        reads = [reading(model, base, target, head) for head in heads]
+    except NoCodes:
+        reads = []
     changes = torch.stack([-reach - natural, 0 * natural, reach - natural])
-    for head, read in zip(heads, reads, strict=True):
+    for head, read in zip(heads, reads, strict=bool(reads)):
         exact = patch_input(model, base, Edge(head, "q"), changes @ target.directions.to(changes)).pattern
         gap = float((torch.stack([attention_under(read, change) for change in changes]) - exact).abs().max())
         if not gap < AGREE:
@@ -127,11 +131,10 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
             for p, n in enumerate((prompts.end + 1).tolist())
         ],
     }  # fmt: skip
-    change = torch.zeros(3, len(target)).to(natural)
-    change[:, 0] = changes[:, 0, 0]  # the other components stay as the model left them
-    shares = attention_under({name: x[:1].expand(3, *x.shape[1:]) for name, x in reads[0].items()}, change)
-    picture = _picture(data, shares.cpu().numpy(), natural, reach)
-    return finish(picture, title, alt, colours=64).enlivened("channel-playground", data)
+    first = changes[:, :1, :1] * target.directions[0].to(changes)  # the other components stay as the model left them
+    shares = patch_input(model, base.select([0]), Edge(heads[0], "q"), first).pattern[:, 0]
+    still = finish(_picture(data, shares.cpu().numpy(), natural, reach), title, alt, colours=64)
+    return still.enlivened("channel-playground", data) if reads else still
 
 
 def _whole_model(model, base: Run, target: Channel, natural: Tensor, reach: Tensor) -> Float[Tensor, "batch k grid"]:
