@@ -4,7 +4,6 @@
 import html
 from collections.abc import Mapping
 
-from ..weights.heads import label
 from .draw import curves, dots, estimate, note, shell, spread, table, verdict, written
 
 UNABLE = """This model cannot do the task. All that follows was measured on request: heads and channels of a task that a
@@ -71,17 +70,17 @@ def components(found: Mapping) -> tuple[str, str]:
     """Say how far the weights alone show the channel."""
     best, area = max(found["edges"], key=lambda edge: edge["z"]), found["auroc"]
     carry = sum(abs(one["carried"]) > 0.1 for one in found["top"])
-    said = (f"The best component of an S-inhibition head, {label(best['component'])}, ranks {best['rank']} of "
-            f"{best['of']:,} into mover {label(best['mover'])}. Among directions turned at random in its own head its "
-            f"z is {best['z_rotated']:.1f}. Of the {len(found['top'])} highest scores of all heads {carry} carry more "
-            "than a tenth of the gap.")
+    said = (f"The best component of an S-inhibition head, {written(best['component'])}, ranks {best['rank']} of "
+            f"{best['of']:,} into mover {written(best['mover'])}. Among directions turned at random in its own head "
+            f"its z is {best['z_rotated']:.1f}. Of the {len(found['top'])} highest scores of all heads {carry} "
+            f"carr{'ies' if carry == 1 else 'y'} more than a tenth of the gap.")
     if area:
         beats = "beats" if area["value"] > area["control"] else "does not beat"
         said += f" Over all pairs the score {beats} its control: AUROC {written(area)}, control {area['control']:.2f}."
     edges = [(e["component"], e["mover"], e["score"], e["null_high"], e["z_rotated"], e["z"],
               f"{e['rank']} of {e['of']:,}") for e in found["edges"]]
     figure = dots({f"components of {name}": values for name, values in found["scores"].items()},
-                  f"Component scores into the query of mover {label(found['mover'])}", "composition score (Q)",
+                  f"Component scores into the query of mover {written(found['mover'])}", "composition score (Q)",
                   {"99.9% of random directions": found["control"]["any direction"][1]})
     top = [(one["component"], one["mover"], one["score"], one["carried"]) for one in found["top"]]
     return said, (
@@ -105,7 +104,7 @@ def channel(found: Mapping) -> tuple[str, str]:
         before, after, random = doses[1]["gap"], doses[-1]["gap"], doses[-1]["control"]["gap"]
         does = ("turns it around" if after["high"] < 0 < before["low"] else "lowers it" if after["high"] < before["low"]
                 else "does not lower it beyond the intervals")
-        said.append(f"By {how} the channel lies in {', '.join(map(label, one['heads']))} ({', '.join(one['names'])}). "
+        said.append(f"By {how} the channel is {', '.join(one['names'])}. "
                     f"Mirrored, it {does}: the movers' gap goes from {written(before)} to {written(after)}. Random "
                     f"directions of the same heads leave {written(random)}.")
         for panel, key in zip(panels, ("gap", "logit_difference"), strict=True):
@@ -170,13 +169,13 @@ def headlines(report: Mapping) -> dict[str, object]:
                  "IOI: logit difference, no name repeated": one["control"]["no name repeated"]}
     if one := found.get("circuit"):
         faith = one["faithfulness"]
-        rows |= {f"circuit: {role}": ", ".join(map(label, one["roles"][role]))
+        rows |= {f"circuit: {role}": ", ".join(map(written, one["roles"][role]))
                  for role in ("name mover", "S-inhibition")}
         rows |= {"circuit: share of all heads": faith["size"] / faith["of"], "circuit: kept alone": faith["keep"],
                  "circuit: random ones kept": spread(faith["control"]["kept"]), "circuit: taken out": faith["out"]}
     if one := found.get("components"):
         best = max(one["edges"], key=lambda edge: edge["z"])
-        rows |= {"weights: best component": f"{label(best['component'])}, {best['rank']} of {best['of']:,}",
+        rows |= {"weights: best component": f"{written(best['component'])}, {best['rank']} of {best['of']:,}",
                  "weights: its z among turned directions": best["z_rotated"]}
     for how, one in found.get("channel", {}).get("channels", {}).items():
         for dose in one["doses"]:
