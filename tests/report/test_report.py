@@ -161,7 +161,7 @@ def test_the_command_says_what_is_wrong_by_name(whole, tmp_path, capsys, monkeyp
     assert "error: FileNotFoundError" in command.main(["report", "--compare", "a.json", "b.json"])
     (tmp_path / "a.json").write_text("[]")
     assert "a.json is no report of th_utils" in command.main(["report", "--compare", "a.json", "a.json"])
-    (tmp_path / "a.json").write_text('{"schema": 2}')
+    (tmp_path / "a.json").write_text('{"schema": 2, "key": {}, "sections": {}}')
     assert "has schema 2, this version reads 1" in command.main(["report", "--compare", "a.json", "a.json"])
     with pytest.raises(SystemExit) as usage:
         command.main(["report", "--fast"])

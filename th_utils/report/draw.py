@@ -76,10 +76,11 @@ def dots(rows: Mapping[str, object], title: str, unit: str, marks: Mapping[str, 
                 axis.plot(value["value"], y, "o", color=COLOURS[0], ms=6)
             else:
                 axis.plot(value, [y] * len(value), "o", color=GREY, ms=4, alpha=0.6, mew=0)
-        for name, x in (marks or {}).items():
-            axis.axvline(x, color=GREY, ls="--", lw=1)
-            axis.text(x, -0.75, name, fontsize=8, color=GREY, ha="center", va="bottom")
-        axis.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=unit, ylim=(len(rows) - 0.4, -0.8))
+        for (name, x), style in zip((marks or {}).items(), ("--", ":", "-."), strict=False):
+            axis.axvline(x, color=GREY, ls=style, lw=1, label=name)
+        axis.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=unit, ylim=(len(rows) - 0.4, -0.6))
+        if marks:
+            axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     told = (f"{name}: {spread(x) if isinstance(x, list) else written(x)}" for name, x in rows.items())
     return picture(figure, title, f"{title}. {unit}. {'; '.join(told)}.")
 

@@ -19,8 +19,9 @@ def page(report: Mapping) -> str:
     title = f"Talking heads of {model['name']}"
     sizes = f"{model['layers']} layers of {model['heads']} heads, d_model {model['d_model']}. "
     parts = [f"<h1>{html.escape(title)}</h1>", note(sizes + INTRO)]
-    for name, found in sections.items():
-        heading, write = WRITERS[name]
+    for name, (heading, write) in WRITERS.items():
+        if (found := sections.get(name)) is None:
+            continue
         said, rest = (f"Not measured: {found['refused']}", "") if "refused" in found else write(found)
         parts.append(f'<section id="{name}"><h2>{heading}</h2>{verdict(said)}{rest}</section>')
         if name == "task" and not found["able"]:

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int | str:
             target = (given.out or Path()) / "comparison.html"
             write(target, comparison(first, second))
         else:
-            target = report(given.model, given.out, QUICK if given.quick else Settings(), given.anyway)
+            target = report(given.model, given.out, QUICK if given.quick else None, given.anyway)
     except (ModelNotFound, ValueError, OSError) as error:
         return f"error: {type(error).__name__}: {error}"
     sys.stdout.write(f"{target}\n")
@@ -69,14 +69,14 @@ def main(arguments: Sequence[str]) -> int | str:
 
 
 def report(
-    name: str | Path | None, out: Path | None = None, settings: Settings = QUICK, anyway: bool = False
+    name: str | Path | None, out: Path | None = None, settings: Settings | None = None, anyway: bool = False
 ) -> Path:  # fmt: skip
     """Measure a model and write `report.json` and `report.html` into `out`; return the page's path.
 
     After every section the JSON is written anew, whole or not at all. A model that cannot do IOI gets a page that says
     so, unless `anyway`. Raises as `th.load_model`, and `ValueError` for a JSON file there that is no report.
     """
-    card = find_card(name)
+    card, settings = find_card(name), settings or Settings()
     out = Path(f"report-{card.name}") if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     path = out / "report.json"
@@ -147,7 +147,7 @@ def read(path: Path) -> dict:
     """Read a report; `ValueError` for a file that is none, or one of another schema."""
     try:
         found = json.loads(path.read_text(encoding="utf8"))
-        schema = found["schema"]
+        schema, *_ = found["schema"], found["key"], found["sections"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no report of th_utils: expected report.json; move it away") from error
     if schema != SCHEMA:
