@@ -27,6 +27,11 @@ th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px so
 """
 
 
+def safe(text: str) -> str:
+    """Return a text as HTML, with true minus signs."""
+    return html.escape(re.sub(r"(?<![\w.])-(?=\d)", "−", text))
+
+
 def shell(title: str, body: str) -> str:
     """Return a whole page; `title` is text, `body` HTML."""
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -36,18 +41,18 @@ def shell(title: str, body: str) -> str:
 
 def verdict(text: str) -> str:
     """Return a paragraph that stands out."""
-    return f'<p class="verdict">{html.escape(text)}</p>'
+    return f'<p class="verdict">{safe(text)}</p>'
 
 
 def note(text: str) -> str:
     """Return a paragraph in small print."""
-    return f'<p class="how">{html.escape(text)}</p>'
+    return f'<p class="how">{safe(text)}</p>'
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table of texts, numbers (three decimals) and estimates."""
     lines = [("th", columns), *(("td", row) for row in rows)]
-    cells = ("".join(f"<{kind}>{html.escape(written(x))}</{kind}>" for x in row) for kind, row in lines)
+    cells = ("".join(f"<{kind}>{safe(written(x))}</{kind}>" for x in row) for kind, row in lines)
     return f'<div class="scroll"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>'
 
 

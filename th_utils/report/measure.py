@@ -139,12 +139,9 @@ def components(model, settings: Settings, found: dict) -> dict:
         {"component": r.part, "mover": m, "score": r.score, "carried": carried[m][weights.heads.index(r.part[:2])]}
         for r, m in sorted(ranked, key=lambda pair: -pair[0].score)[:10]
     ]
-    effects = torch.tensor(list(carried.values())).T.reshape(weights.n_layers, weights.n_heads, -1)
-    power = th.predictive_power(scores.best(), effects, 0.1)
-    auroc = None if power is None else plain(power.auroc, power.pairs) | {"control": power.chance}
     shown = {th.label(w): scores.into(movers[0])[w].tolist() for w in inhibitors if w[0] < movers[0][0]}
     band = th.random_band(weights, "Q", movers[0])
-    return {"n": settings.null, "edges": edges, "top": top, "auroc": auroc, "mover": movers[0], "scores": shown,
+    return {"n": settings.null, "edges": edges, "top": top, "mover": movers[0], "scores": shown,
             "control": {"any direction": list(band)}}  # fmt: skip
 
 

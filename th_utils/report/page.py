@@ -69,15 +69,12 @@ def circuit(found: Mapping) -> tuple[str, str]:
 
 def components(found: Mapping) -> tuple[str, str]:
     """Say how far the weights alone show the channel."""
-    best, area = max(found["edges"], key=lambda edge: edge["z"]), found["auroc"]
+    best = max(found["edges"], key=lambda edge: edge["z"])
     carry = sum(abs(one["carried"]) > 0.1 for one in found["top"])
     said = (f"The best component of an S-inhibition head, {written(best['component'])}, ranks {best['rank']} of "
             f"{best['of']:,} into mover {written(best['mover'])}. Among directions turned at random in its own head "
             f"its z is {best['z_rotated']:.1f}. Of the {len(found['top'])} highest scores of all heads {carry} "
-            f"carr{'ies' if carry == 1 else 'y'} more than a tenth of the gap.")
-    if area:
-        beats = "beats" if area["value"] > area["control"] else "does not beat"
-        said += f" Over all pairs the score {beats} its control: AUROC {written(area)}, control {area['control']:.2f}."
+            "move the gap by more than a tenth.")
     edges = [(e["component"], e["mover"], e["score"], e["null_high"], e["z_rotated"], e["z"],
               f"{e['rank']} of {e['of']:,}") for e in found["edges"]]
     figure = dots({f"components of {name}": values for name, values in found["scores"].items()},
@@ -86,8 +83,8 @@ def components(found: Mapping) -> tuple[str, str]:
     top = [(one["component"], one["mover"], one["score"], one["carried"]) for one in found["top"]]
     return said, (
         figure + table(["component", "mover", "score", "99.9% of turned", "z, turned", "z, all", "rank"], edges)
-        + note(f"Weights have no sampling error. Turned: {found['n']} directions of the same head. The AUROC's control "
-               "exchanges writers. The highest pairs of all earlier heads, and what they carry in the choosing half:")
+        + note(f"Weights have no sampling error. Turned: {found['n']} directions of the same head. The highest pairs "
+               "of all earlier heads, and what they carry in the choosing half:")
         + table(["component", "mover", "score", "share of the gap"], top)
     )
 
@@ -105,9 +102,8 @@ def channel(found: Mapping) -> tuple[str, str]:
         before, after, random = doses[1]["gap"], doses[-1]["gap"], doses[-1]["control"]["gap"]
         does = ("turns it around" if after["high"] < 0 < before["low"] else "lowers it" if after["high"] < before["low"]
                 else "does not lower it beyond the intervals")
-        said.append(f"By {how} the channel is {', '.join(one['names'])}. "
-                    f"Mirrored, it {does}: the movers' gap goes from {written(before)} to {written(after)}. Random "
-                    f"directions of the same heads leave {written(random)}.")
+        said.append(f"By {how} the channel is {named(one)}. Mirrored, it {does}: the movers' gap "
+                    f"goes from {written(before)} to {written(after)}. Random directions of the same heads leave {written(random)}.")
         for panel, key in zip(panels, ("gap", "logit_difference"), strict=True):
             panels[panel][f"by {how}"] = {f: doses[f][key] for f in sorted(doses)}
             panels[panel][f"random, as {how}"] = {f: doses[f]["control"][key] for f in sorted(doses)}
@@ -129,6 +125,12 @@ def channel(found: Mapping) -> tuple[str, str]:
         f"n = {found['n']}. {'. '.join(found['left_out'])}")
 
 
+def named(one: Mapping) -> str:
+    """Name a channel in a sentence."""
+    names = [name.removesuffix(" by data") for name in one["names"]]
+    return ", ".join(names) if names == one["names"] else f"one direction each of {' and '.join(names)}"
+
+
 def lists(found: Mapping) -> tuple[str, str]:
     """Say how accuracy falls with the length of the list, and what steering adds."""
     lengths, steer = {int(n): of for n, of in found["lengths"].items()}, found["steering"]
@@ -142,19 +144,19 @@ def lists(found: Mapping) -> tuple[str, str]:
     body = curves(panels, "The Laundry List", "items, or place", ["share correct"] * 2) + table(
         ["items", "accuracy", "top-1 of all tokens", "chance", "n"],
         [(n, of["accuracy"], of["top1"], of["chance"], of["accuracy"]["n"]) for n, of in lengths.items()])
-    if steer is None:
-        return f"{said} There is no channel to steer with.", body
-    control, noise = steer["control"], steer["control"]["contrasts"]
-    works = "steers" if steer["contrast"]["low"] > max(0, *noise) else "does not steer beyond them"
-    said += (f" Set by an oracle that knows the place, the channel by {steer['channel']} changes accuracy with "
-             f"{steer['items']} items by {estimate(steer['gain']):+.2f}. Right place minus wrong place is "
-             f"{estimate(steer['contrast']):+.2f}. In random directions searched as hard it is {min(noise):+.2f} to "
-             f"{max(noise):+.2f}: the channel {works}.")
-    return said, body + dots(
-        {"unsteered": steer["unsteered"], "set to the right place": steer["steered"],
-         "set to a wrong place": control["wrong place"], "random directions, right place": control["steered"]},
-        f"Steering {', '.join(steer['names'])} with {steer['items']} items, on nouns never searched",
-        f"share correct, n = {steer['n']}", {"chance": 1 / steer["items"]})
+    for how, one in steer.items():
+        control, noise = one["control"], one["control"]["contrasts"]
+        more = "more" if one["contrast"]["low"] > max(0, *noise) else "no more"
+        said += (f" Set by an oracle that knows the place, the channel by {how} changes accuracy with {one['items']} "
+                 f"items by {estimate(one['gain']):+.2f}. Set to the right instead of a wrong place it changes it by "
+                 f"{estimate(one['contrast']):+.2f}. Random directions searched as hard do so by {min(noise):+.2f} to "
+                 f"{max(noise):+.2f}: the channel commands the place {more} than they do.")
+        body += dots(
+            {"unsteered": one["unsteered"], "set to the right place": one["steered"],
+             "set to a wrong place": control["wrong place"], "random directions, right place": control["steered"]},
+            f"Steering by {how}, {named(one)}, with {one['items']} items, on nouns never searched",
+            f"share correct, n = {one['n']}", {"chance": 1 / one["items"]})
+    return said if steer else f"{said} There is no channel to steer with.", body
 
 
 WRITERS = {"task": ("Can it do the task?", task), "circuit": ("The circuit", circuit),
@@ -185,7 +187,8 @@ def headlines(report: Mapping) -> dict[str, object]:
                      f"{at} logit difference": dose["logit_difference"]}
     if one := found.get("lists"):
         rows |= {f"list of {n}: accuracy": of["accuracy"] for n, of in one["lengths"].items()}
-        if steer := one["steering"]:
-            rows |= {"steering: gain": steer["gain"], "steering: right minus wrong place": steer["contrast"],
-                     "steering: the same, random": spread(steer["control"]["contrasts"])}
+        for how, steer in one["steering"].items():
+            rows |= {f"steering by {how}: gain": steer["gain"],
+                     f"steering by {how}: right minus wrong": steer["contrast"],
+                     f"steering by {how}: the same, random": spread(steer["control"]["contrasts"])}
     return rows

@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -42,7 +42,7 @@ SECTIONS = {
     "components": (components, lambda s: (0, 0)),
     "channel": (channel, lambda s: (36 * s.prompts, s.prompts * (12 + 8 * s.directions))),
     "lists": (lists, lambda s: (s.lists * sum(12 + 7 * n for n in (*s.lengths, s.steered, s.steered)),
-                                s.lists * 16 * (1 + s.directions))),
+                                s.lists * 32 * (1 + s.directions))),
 }  # fmt: skip
 
 
@@ -117,12 +117,16 @@ def report(
 def plan(model, settings: Settings) -> dict:
     """Estimate minutes and memory: one batch of prompts and one of last tokens are timed, the rest is counted."""
     prompts = ioi.generate(model, 16, settings.seed)
-    th.run(model, prompts)  # the first run tries the model
-    start = time.perf_counter()
-    base = th.run(model, prompts)
-    middle = time.perf_counter()
-    th.rerun_last(model, base, start=base.n_layers // 2)
-    token, last = (middle - start) / prompts.tokens.numel(), (time.perf_counter() - middle) / len(prompts)
+    base = th.run(model, prompts)  # the first run tries the model too
+    many = base.select([*range(16)] * 4)
+
+    def seconds(measured: Callable) -> float:
+        start = time.perf_counter()
+        measured()
+        return time.perf_counter() - start
+
+    token = seconds(lambda: th.run(model, prompts)) / prompts.tokens.numel()
+    last = seconds(lambda: th.rerun_last(model, many, start=base.n_layers // 2)) / len(many)
     costs = {one: cost(settings) for one, (_, cost) in SECTIONS.items()}
     minutes = {one: (tokens * token + lasts * last) / 60 for one, (tokens, lasts) in costs.items()}
     size, seq = parts.shape(model), prompts.tokens.shape[1]

@@ -93,15 +93,14 @@ def lists(model, settings: Settings, found: dict) -> dict:
         places = [plain(th.stats.share(right[index == i]), int((index == i).sum())) for i in range(n)]
         lengths[str(n)] = {"accuracy": plain(th.stats.share(right), len(right)), "chance": 1 / n, "places": places,
                            "top1": plain(th.stats.share(th.top1(model, run)), len(right))}  # fmt: skip
-    return {"n": settings.lists, "lengths": lengths, "steering": _steering(model, settings, found, pools)}
+    channels = found["channel"].get("channels", {})  # none where that section was refused
+    steering = {how: _steering(model, settings, one, pools) for how, one in channels.items()}
+    return {"n": settings.lists, "lengths": lengths, "steering": steering}
 
 
-def _steering(model, settings: Settings, found: dict, pools: list) -> dict | None:
+def _steering(model, settings: Settings, chosen: dict, pools: list) -> dict:
     """Search the best setting for every place on one pool of nouns, set it on the other: right place, wrong place."""
-    how = next((how for how in ("weights", "data") if how in found["channel"].get("channels", {})), None)
-    if how is None:
-        return None
-    weights, chosen, n = th.head_weights(model), found["channel"]["channels"][how], settings.steered
+    weights, n = th.head_weights(model), settings.steered
     one = make(weights, [tuple(h) for h in chosen["heads"]], chosen["names"], torch.tensor(chosen["directions_at"]))
     first, count = min(one.heads)[0], max(settings.lists // 2, 2 * n)
 
@@ -123,7 +122,7 @@ def _steering(model, settings: Settings, found: dict, pools: list) -> dict | Non
     noise = [steer(th.random_channel(weights, one, settings.seed + 50 + i)) for i in range(settings.directions)]
     contrasts = [float(a.float().mean() - b.float().mean()) for a, b in noise]
     return {
-        "channel": how, "names": one.names, "items": n, "limit": limit, "n": len(test),
+        "names": one.names, "items": n, "limit": limit, "n": len(test),
         "unsteered": plain(th.stats.share(before), len(test)), "steered": plain(th.stats.share(right), len(test)),
         "gain": average(right.float() - before.float()), "contrast": average(right.float() - missed.float()),
         "control": {"wrong place": plain(th.stats.share(missed), len(test)), "contrasts": contrasts,
