@@ -102,8 +102,9 @@ def channel(found: Mapping) -> tuple[str, str]:
         before, after, random = doses[1]["gap"], doses[-1]["gap"], doses[-1]["control"]["gap"]
         does = ("turns it around" if after["high"] < 0 < before["low"] else "lowers it" if after["high"] < before["low"]
                 else "does not lower it beyond the intervals")
-        said.append(f"By {how} the channel is {named(one)}. Mirrored, it {does}: the movers' gap "
-                    f"goes from {written(before)} to {written(after)}. Random directions of the same heads leave {written(random)}.")
+        said.append(f"By {how} the channel is {named(one)}. Mirrored, it {does}: the movers' gap goes "
+                    f"from {written(before)} to {written(after)}. Random directions of the same heads leave "
+                    f"{written(random)}.")
         for panel, key in zip(panels, ("gap", "logit_difference"), strict=True):
             panels[panel][f"by {how}"] = {f: doses[f][key] for f in sorted(doses)}
             panels[panel][f"random, as {how}"] = {f: doses[f]["control"][key] for f in sorted(doses)}

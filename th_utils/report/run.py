@@ -115,7 +115,11 @@ def report(
 
 
 def plan(model, settings: Settings) -> dict:
-    """Estimate minutes and memory: one batch of prompts and one of last tokens are timed, the rest is counted."""
+    """Estimate minutes and memory: one batch of prompts and one of last tokens are timed, the rest is counted.
+
+    Memory: the weights twice (the model's and the copies by head), four times what a run of all positions keeps (two
+    runs, and what is made from them), and 0.7 GB for Python and the libraries.
+    """
     prompts = ioi.generate(model, 16, settings.seed)
     base = th.run(model, prompts)  # the first run tries the model too
     many = base.select([*range(16)] * 4)
