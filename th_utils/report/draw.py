@@ -28,8 +28,8 @@ th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px so
 
 
 def safe(text: str) -> str:
-    """Return a text as HTML, with true minus signs."""
-    return html.escape(re.sub(r"(?<![\w.])-(?=\d)", "−", text))
+    """Return a text as HTML, with true minus signs and its line breaks."""
+    return html.escape(re.sub(r"(?<![\w.])-(?=\d)", "−", text)).replace("\n", "<br>")
 
 
 def shell(title: str, body: str) -> str:
@@ -105,7 +105,7 @@ def curves(panels: Mapping[str, Mapping[str, Mapping]], title: str, xlabel: str,
                 axis.vlines(list(line), low, high, color=style["color"], lw=1.4)
             axis.axhline(0, color=INK, lw=0.6)
             axis.set(title=panel, xlabel=xlabel, ylabel=ylabel)
-            axis.legend(fontsize=8)
+            axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2)
     told = (f"{panel}, {name}: " + ", ".join(f"{written(v)} at {x}" for x, v in line.items())
             for panel, series in panels.items() for name, line in series.items())  # fmt: skip
     return picture(figure, title, f"{title}. Against {xlabel}. {'; '.join(told)}.")

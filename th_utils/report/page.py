@@ -120,7 +120,7 @@ def channel(found: Mapping) -> tuple[str, str]:
                 + table(columns, rows)
                 + table(["channel", "direction", "nearest component", "cosine", "tells the order, AUROC"], about)
                 + body)
-    return " ".join(said), body + note(
+    return "\n".join(said), body + note(
         "A coordinate c becomes m + factor·(c − m), with m the middle of the two orders in the choosing half. By data: "
         "the direction of the mean difference between the orders in what an S-inhibition head writes. "
         f"n = {found['n']}. {'. '.join(found['left_out'])}")
@@ -148,7 +148,7 @@ def lists(found: Mapping) -> tuple[str, str]:
     for how, one in steer.items():
         control, noise = one["control"], one["control"]["contrasts"]
         more = "more" if one["contrast"]["low"] > max(0, *noise) else "no more"
-        said += (f" Set by an oracle that knows the place, the channel by {how} changes accuracy with {one['items']} "
+        said += (f"\nSet by an oracle that knows the place, the channel by {how} changes accuracy with {one['items']} "
                  f"items by {estimate(one['gain']):+.2f}. Set to the right instead of a wrong place it changes it by "
                  f"{estimate(one['contrast']):+.2f}. Random directions searched as hard do so by {min(noise):+.2f} to "
                  f"{max(noise):+.2f}: the channel commands the place {more} than they do.")

@@ -93,7 +93,7 @@ def report(
             "schema": SCHEMA, "made": now(), "model": {"name": card.name, **shape}, "key": key,
             "versions": {"th-utils": th.__version__, "python": platform.python_version()}
             | {library: version(library) for library in LIBRARIES},
-            "plan": before["plan"] if sections else plan(model, settings), "peak_gb": before.get("peak_gb"),
+            "plan": plan(model, settings) if left else before["plan"], "peak_gb": before.get("peak_gb"),
             "sections": sections,
         }  # fmt: skip
         announce(found, left, out)
