@@ -79,5 +79,5 @@ def test_th_utils_stays_small():
     code = {path: text for path, text in SOURCES.items() if path.suffix == ".py"}  # .pyi is the list of public names
     lines = {str(path.relative_to(HOME)): len(text.splitlines()) for path, text in code.items()}
     assert not {name: n for name, n in lines.items() if n > 260}, "no file above 260 lines"
-    # 5200, and 900 for `report` (measuring, drawing and writing a page), its command line and channels from data.
-    assert sum(lines.values()) <= 6100
+    # 5200, and 950 for `report` (measuring, drawing and writing a page), its command line and channels from data.
+    assert sum(lines.values()) <= 6150

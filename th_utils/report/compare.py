@@ -14,8 +14,9 @@ def comparison(first: Mapping, second: Mapping) -> str:
     title, told = f"{names[0]} beside {names[1]}", (
         f"Of {len(rows)} numbers {apart} are apart: their 95% intervals do not overlap. Intervals that overlap are no "
         "proof that two models are the same.")  # fmt: skip
-    if first["key"]["settings"] != second["key"]["settings"]:
-        told += " The two were made under different settings."
+    for what in ("settings", "code"):
+        if first["key"][what] != second["key"][what]:
+            told += f" The two were made with different {what}."
     heading = f"<h1>{html.escape(title)}</h1>"
     return shell(title, heading + verdict(told) + table(["", *names, "intervals"], rows))
 

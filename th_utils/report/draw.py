@@ -59,10 +59,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def written(value: object) -> str:
     """Write an estimate as `0.71 [0.66, 0.76]`, a head or component by its label, other numbers with three decimals."""
     if isinstance(value, Mapping):
-        return str(estimate(value)) if "low" in value else f"{value['value']:.2f}"
+        return str(estimate(value)) if "low" in value else f"{value['value']:z.2f}"
     if isinstance(value, list | tuple):
         return ".".join(map(str, value))
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:z.3f}" if isinstance(value, float) else str(value)
 
 
 def estimate(found: Mapping) -> Estimate:

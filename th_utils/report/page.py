@@ -1,6 +1,7 @@
 """Write the report as one page: verdicts, figures, tables; and its headlines, which `compare` puts side by side."""
 
-# fmt: off: sentences and tables are laid out by hand
+# Sentences and tables are laid out by hand.
+# fmt: off
 import html
 from collections.abc import Mapping
 
