@@ -176,7 +176,8 @@ def write(path: Path, text: str) -> None:
 def code_version() -> str:
     """Compute a checksum of the code that the numbers depend on: all of th_utils but what only draws."""
     home = Path(th.__file__).parent
-    drawn = {home / "report" / name for name in ("page.py", "draw.py", "compare.py", "run.py")} | {*(home / "views").rglob("*")}
+    drawn = {home / "report" / f"{name}.py" for name in ("page", "draw", "compare", "run")}
+    drawn |= {*(home / "views").rglob("*")}
     files = sorted(path for kind in ("py", "json") for path in home.rglob(f"*.{kind}") if path not in drawn)
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
