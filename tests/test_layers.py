@@ -12,7 +12,10 @@ import pytest
 import th_utils
 
 HOME = Path(th_utils.__file__).parent
-FLOORS = ["_guards", "stats", "weights", "models", "tasks", "runs", "notebook", "channels", "views"]
+# On top the report, which uses all the rest by its public names, and the command line that starts it.
+FLOORS = [
+    "_guards", "stats", "weights", "models", "tasks", "runs", "notebook", "channels", "views", "report", "__main__",
+]  # fmt: skip
 INSIDE = {"cfg", "tokenizer", "blocks", "ln_final", "W_U", "W_E", "W_pos", "b_U", "embed", "unembed", "rotary_emb",
           "original_model", "hook_dict"}  # fmt: skip
 SOURCES = {path: path.read_text(encoding="utf8") for path in sorted(HOME.rglob("*.py*")) if path.suffix != ".pyc"}
@@ -76,4 +79,6 @@ def test_th_utils_stays_small():
     code = {path: text for path, text in SOURCES.items() if path.suffix == ".py"}  # .pyi is the list of public names
     lines = {str(path.relative_to(HOME)): len(text.splitlines()) for path, text in code.items()}
     assert not {name: n for name, n in lines.items() if n > 260}, "no file above 260 lines"
-    assert sum(lines.values()) <= 5250
+    # 5200, and: any decoder (an engine on the model's own forward, its trial, the laws of norms) and its tokenizer 850,
+    # Gemma's terms and five wheels 50, `report` (measuring, drawing and writing a page) and channels from data 950.
+    assert sum(lines.values()) <= 7050

@@ -1,10 +1,11 @@
 # The public names, one spelling each. `__init__.py` loads them when they are first used (lazy_loader).
 from . import stats as stats, tasks as tasks, views as views
-from .channels.channel import Channel as Channel, channel as channel, random_channel as random_channel
+from .channels.channel import Channel as Channel, channel as channel, channel_from as channel_from
+from .channels.channel import random_channel as random_channel
 from .channels.edit_files import load_edits as load_edits, save_edits as save_edits
 from .channels.edits import Edit as Edit, edited as edited, scale_component as scale_component, scale_head as scale_head
 from .channels.edits import scale_query as scale_query, scale_reading as scale_reading, set_component as set_component
-from .channels.reach import margins as margins, position_codes as position_codes
+from .channels.reach import margins as margins, plain_attention as plain_attention, position_codes as position_codes
 from .channels.sweep import best_settings as best_settings, traverse as traverse
 from .models import laws as laws, parts as parts, state as state
 from .models.heads import head_weights as head_weights

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..._guards import numbers, same_model
 from ...channels.channel import Channel
-from ...channels.reach import NoCodes, position_codes
+from ...channels.reach import plain_attention, position_codes
 from ...models import laws, parts, state
 from ...runs.metrics import logit_difference
 from ...runs.patching import Edge, patch_input
@@ -95,7 +95,7 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
     movers; each component gets a slider from -limit to limit (by default twice the largest coordinate in these
     prompts). `names` is what `answer` and `distractor` of the prompts are called. The picture shows the first prompt
     and head at three settings of the first component, and the whole model's answer to the first four prompts. It stays
-    a picture on a model whose attention the page cannot compute (`NoCodes`).
+    a picture on a model whose attention is not `plain_attention`.
     Raises `RuntimeError` when the page's arithmetic disagrees with the model's by 1e-3 of attention or more, and
     `ValueError` for records of other models, heads not after the channel, and limits below the model's coordinates.
     """
@@ -106,17 +106,15 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
     reach = numbers("limits", reach, {"components": len(target)}, natural)
     if (largest > reach).any():
         raise ValueError(f"limits must reach the model's own coordinates {largest.tolist()}, got {reach.tolist()}")
-    try:
-        reads = [reading(model, base, target, head) for head in heads]
-    except NoCodes:
-        reads = []
+    live = all(plain_attention(model, base, head) for head in heads)
+    reads = [reading(model, base, target, head) for head in heads] if live else []
     changes = torch.stack([-reach - natural, 0 * natural, reach - natural])
-    for head, read in zip(heads, reads, strict=bool(reads)):
+    for head, read in zip(heads, reads, strict=live):
         exact = patch_input(model, base, Edge(head, "q"), changes @ target.directions.to(changes)).pattern
         gap = float((torch.stack([attention_under(read, change) for change in changes]) - exact).abs().max())
         if not gap < AGREE:
             raise RuntimeError(f"the page's attention of head {label(head)} is {gap:.1e} from the model's, {AGREE} or "
-                               "more: load the model with fold=True, and run it again as it is now")  # fmt: skip
+                               "more: run the model again as it is now")  # fmt: skip
     lead, whole = logit_difference(model, base), _whole_model(model, base, target, natural, reach)
     word = parts.tokenizer(model).decode
     data = {
@@ -134,7 +132,7 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
     first = changes[:, :1, :1] * target.directions[0].to(changes)  # the other components stay as the model left them
     shares = patch_input(model, base.select([0]), Edge(heads[0], "q"), first).pattern[:, 0]
     still = finish(_picture(data, shares.cpu().numpy(), natural, reach), title, alt, colours=64)
-    return still.enlivened("channel-playground", data) if reads else still
+    return still.enlivened("channel-playground", data) if live else still
 
 
 def _whole_model(model, base: Run, target: Channel, natural: Tensor, reach: Tensor) -> Float[Tensor, "batch k grid"]:
