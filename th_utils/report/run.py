@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 import th_utils as th
 
-from ..models import parts
+from ..models import parts, state
 from ..models.hub import ModelNotFound
 from ..models.registry import find_card
 from ..tasks import ioi
@@ -84,7 +84,7 @@ def report(
     before = read(path) if path.exists() else {}
     with torch.no_grad():
         model = th.load_model(name)
-        key = {"code": code_version(), "fingerprint": parts.fingerprint(model), "settings": asdict(settings)}
+        key = {"code": code_version(), "fingerprint": state.fingerprint(model), "settings": asdict(settings)}
         key = json.loads(json.dumps(key))  # as it is read back: lists, no tuples
         sections = before["sections"] if before.get("key") == key else {}
         left = [one for one in SECTIONS if one not in sections]
