@@ -23,7 +23,7 @@ book:  ## install, fetch the model, execute the notebooks, build the book
 check: lint  ## while you work: ruff, the quick unit tests, every chapter on a tiny model
 	$(RUN) python tools/build.py check
 
-test:  ## before you push: every unit test, notebooks on four models, the book, its pages
+test:  ## before you push: every unit test, notebooks on five models, the book, its pages
 	$(RUN) python tools/build.py test
 
 lint:  ## ruff on the code

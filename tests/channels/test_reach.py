@@ -68,3 +68,26 @@ def test_codes_refuse_padding_and_missing_keys(model, prompts, clean, refuses):
         th.position_codes(model, clean, (2, 0), directions, torch.full_like(spots, clean.tokens.shape[1] - 1))
     with refuses("does not hold the keys of the reader's layer 2"):
         th.position_codes(model, th.run(model, prompts, caches=3), (2, 0), directions, spots)
+
+
+def test_codes_of_heads_that_norm_their_queries_are_measured_slopes(tiny, refuses):
+    """The formula would be wrong there; measured on a plain head, the slopes are the formula's but for the norm."""
+    model = tiny("tiny-gemma3")
+    prompts = th.tasks.ioi.generate(model, 3, seed=1)
+    clean, reader = th.run(model, prompts, "all"), (1, 2)  # a layer that sees everything
+    assert not th.plain_attention(model, clean, reader)
+    spots = torch.stack([prompts.at(name) for name in ("IO", "S1", "S2")], 1)
+    directions = torch.randn(300, 32, generator=torch.Generator().manual_seed(0))
+    scores, codes = th.position_codes(model, clean, reader, directions, spots)
+    looked = clean.at().pattern[reader].gather(1, spots)
+    torch.testing.assert_close(scores.exp(), looked, rtol=1e-3, atol=1e-6)
+    step = 0.05
+    moved = th.patch_input(model, clean, th.Edge(reader), step * directions[[299], None].expand(1, 3, -1)).pattern[0]
+    change = (moved.gather(1, spots) / looked).log()
+    apart = change - change.mean(1, keepdim=True)
+    expected = codes[..., 299] - codes[..., 299].mean(1, keepdim=True)
+    torch.testing.assert_close(apart / step, expected, rtol=0.1, atol=0.05)
+
+
+def test_attention_of_plain_models_is_plain(model, clean):
+    assert all(th.plain_attention(model, clean, head) for head in ((0, 1), (3, 2)))

@@ -99,7 +99,10 @@ def test_steering_makes_the_channel_again_from_what_the_json_holds(m, turned):
 
 def test_components_are_ranked_as_th_ranks_them(m):
     weights = th.head_weights(m)
-    found = {"circuit": {"roles": {"name mover": [[3, 2]], "S-inhibition": [[1, 0], [2, 3]]}, "effects": [[0.2] * 16]}}
+    effects = torch.zeros(4, 4)
+    effects[1, 0], effects[2, 3], effects[1, 1] = 0.5, 0.2, 0.09  # the last carries too little
+    roles = {"name mover": [[3, 2]], "S-inhibition": [[1, 0]]}
+    found = {"circuit": {"roles": roles, "effects": [effects.flatten().tolist()]}}
     section = measure.components(m, SETTINGS, found)
     scores = th.component_scores(weights, "Q", [(3, 2)])
     for edge, head in zip(section["edges"], [(1, 0), (2, 3)], strict=True):

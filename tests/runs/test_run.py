@@ -236,3 +236,16 @@ def test_gradients_flow_to_what_hooks_put_in(model, prompts):
     finite = (total(torch.tensor(1.01)) - total(torch.tensor(0.99))) / 0.02
     assert abs(float(slope)) > 1e-3 and float(slope) == pytest.approx(float(finite), rel=0.02, abs=0.02)
     assert not base.resid.requires_grad
+
+
+def test_a_rerun_may_stop_and_start_from_any_stream(model, clean):
+    """One layer on another stream: what a whole run makes of that stream there."""
+    stream = clean.resid[2].flip(-1)
+    hook = [("blocks.2.hook_resid_pre", lambda x, hook: stream)]
+    whole = th.run(model, clean.prompts, "all", hook, batch_size=len(clean))
+    there = th.rerun(model, replace(clean, kept=(2, stream)), batch_size=len(clean), stop=3)
+    assert there.n_layers == 3
+    torch.testing.assert_close(there.resid[3], whole.resid[3], **CLOSE)
+    torch.testing.assert_close(there.z[2], whole.z[2], **CLOSE)
+    for found, expected in zip(th.keys_and_values(model, clean, 2, stream), (whole.keys, whole.values), strict=True):
+        torch.testing.assert_close(found, expected[2], **CLOSE)

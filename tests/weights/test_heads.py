@@ -98,3 +98,41 @@ def test_decompositions_are_kept_while_their_factors_stay():
     weights.W_O[1, 2] *= 2
     torch.testing.assert_close(weights.ov.singular_values[1, 2], 2 * before.singular_values[1, 2])
     torch.testing.assert_close(weights.ov.singular_values[0], before.singular_values[0])
+
+
+def test_gains_of_norms_behind_the_heads_are_in_the_matrices(tiny, refuses):
+    """Up to one scale a position: of queries, of keys, and of what attention adds to the stream."""
+    model = tiny("tiny-gemma3")
+    weights, run = th.head_weights(model), th.run(model, th.tasks.ioi.generate(model, 3), "all")
+    attn, read = model.blocks[1].attn, th.laws.attention_input(model, 1, run.resid[1])
+    for name, norm, W in (("q", attn.q_norm, weights.W_Q), ("k", attn.k_norm, weights.W_K)):
+        own = getattr(attn, name)(read).unflatten(-1, (-1, weights.d_head))
+        made = own if name == "q" else own.repeat_interleave(2, 2)
+        size = made.square().mean(-1, keepdim=True).sqrt()
+        found = torch.einsum("bsd,hdk->bshk", read, W[1]) / size
+        torch.testing.assert_close(found, norm(made), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            weights.own(f"W_{name.upper()}", (1, 2)), getattr(attn, f"W_{name.upper()}")[2 if name == "q" else 1]
+        )
+    written = torch.einsum("bshk,hkd->bsd", run.z[1], weights.W_O[1])
+    scale = th.laws.write_scale(model, 1, run.z[1])
+    added = run.resid[1] + written / scale[..., None]
+    mlp = th.run(model, run.prompts, "all", hooks=[("blocks.1.hook_mlp_out", lambda x, hook: 0 * x)])
+    torch.testing.assert_close(added, mlp.resid[2], rtol=1e-3, atol=1e-3)
+    with refuses("normalises its queries"):
+        th.scale_query(weights, (1, 2), 2.0)
+
+
+def test_edits_behind_a_gain_are_what_hooks_do(tiny):
+    model = tiny("tiny-gemma3")
+    weights, prompts = th.head_weights(model), th.tasks.ioi.generate(model, 3)
+    target = th.channel(weights, [(1, 2, 0), (2, 1, 3)])
+    for edit, hooks in (
+        (th.scale_component(weights, target, -1.0), target.scale(-1.0)),
+        (th.set_component(weights, target, [2.0, -1.0]), target.set([2.0, -1.0])),
+    ):
+        with th.edited(model, edit):
+            inside = th.run(model, prompts)
+        torch.testing.assert_close(inside.resid, th.run(model, prompts, hooks=hooks).resid, rtol=1e-3, atol=1e-4)
+    clean = th.run(model, prompts)
+    assert not torch.allclose(inside.resid[-1], clean.resid[-1], atol=0.1)

@@ -5,6 +5,7 @@ At the scales that its norms have in a run a model's direct path is linear (Elha
 """
 
 import inspect
+from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -142,14 +143,23 @@ def write_scale(model, layer: int, z: Float[Tensor, "... heads d_head"]) -> Tens
 
 
 def write_changes(
-    model, layer: int, z: Float[Tensor, "heads batch d_head"], head: int, new: Float[Tensor, "*n batch d_head"]
-) -> Float[Tensor, "*n batch d_model"]:
-    """Compute what the stream gets more when one head gives `new` in place of its z; a norm after attention reacts."""
+    model,
+    layer: int,
+    z: Float[Tensor, "heads batch d_head"],
+    heads: Sequence[int],
+    new: Float[Tensor, "n batch d_head"],
+) -> Float[Tensor, "n batch d_model"]:
+    """Compute what the stream gets more in n cases: in case i head `heads[i]` gives `new[i]` in place of its z.
+
+    A norm after attention reacts.
+    """
+    heads = list(heads)
     if _post_norm(model, layer) is None:
-        return (new - z[head]) @ head_matrix(model, layer, "W_O")[head] * write_law(model, layer)[0]
+        moved = (new - z[heads]) * write_law(model, layer)[0]
+        return torch.einsum("nbk,nkd->nbd", moved, head_matrix(model, layer, "W_O")[heads])
     before = z.transpose(0, 1)  # [batch, heads, d_head]
-    after = before.expand(*new.shape[:-1], *before.shape[1:]).clone()
-    after[..., head, :] = new
+    after = before.repeat(len(heads), 1, 1, 1)
+    after[torch.arange(len(heads)), :, heads] = new
     return attention_write(model, layer, after) - attention_write(model, layer, before)
 
 

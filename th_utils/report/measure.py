@@ -17,6 +17,7 @@ from ..tasks import ioi, single_token_words
 from ..tasks.prompts import Prompts
 
 ABLE = 0.6  # what the interval of the accuracy must lie above; chance is one half
+LOST = 0.1  # share of the movers' gap that must go with a head or a component for it to matter
 ROWS = 4  # so many heads of one role are reported, the strongest first
 
 
@@ -123,10 +124,10 @@ def _faithfulness(model, prompts: Prompts, kept: list, settings: Settings) -> di
 
 
 def components(model, settings: Settings, found: dict) -> dict:
-    """Rank components of the S-inhibition heads into the movers' queries; nulls: rotated, empirical, any direction."""
-    weights, (movers, inhibitors) = th.head_weights(model), heads_of(found)
+    """Rank components of the `carriers` into the movers' queries; nulls: rotated, empirical, any direction."""
+    weights, (movers, senders) = th.head_weights(model), carriers(model, found)
     scores, edges = th.component_scores(weights, "Q", movers), []
-    for writer, mover in ((w, m) for m in movers for w in inhibitors if w[0] < m[0]):
+    for writer, mover in ((w, m) for m in movers for w in senders if w[0] < m[0]):
         rank, how = scores.rank(writer, mover), {"n": settings.null, "seed": settings.seed}
         null = th.rotated_null(weights, "Q", writer, mover, **how)
         edges.append({
@@ -139,7 +140,7 @@ def components(model, settings: Settings, found: dict) -> dict:
         {"component": r.part, "mover": m, "score": r.score, "carried": carried[m][weights.heads.index(r.part[:2])]}
         for r, m in sorted(ranked, key=lambda pair: -pair[0].score)[:10]
     ]
-    shown = {th.label(w): scores.into(movers[0])[w].tolist() for w in inhibitors if w[0] < movers[0][0]}
+    shown = {th.label(w): scores.into(movers[0])[w].tolist() for w in senders if w[0] < movers[0][0]}
     band = th.random_band(weights, "Q", movers[0])
     return {"n": settings.null, "edges": edges, "top": top, "mover": movers[0], "scores": shown,
             "control": {"any direction": list(band)}}  # fmt: skip
@@ -170,8 +171,15 @@ def ratio(change: torch.Tensor, whole: torch.Tensor) -> dict:
     return plain(th.stats.bootstrap(lambda a, b: a.mean() / b.mean(), change, whole), len(whole))
 
 
-def heads_of(found: dict) -> list[list[tuple[int, int]]]:
-    """Return the movers and the S-inhibition heads, as tuples again; `ValueError` where there is no circuit."""
+def carriers(model, found: dict) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return the movers, and the heads with which `LOST` of the movers' gap goes or more, the strongest first.
+
+    The S-inhibition heads are those with a larger share. The bound was lowered when a second model had been seen, whose
+    signal comes from several weaker heads. Raises `ValueError` where there is no circuit.
+    """
     if "refused" in found["circuit"]:
         raise ValueError("the circuit was not measured, and this needs its heads")
-    return [[tuple(head) for head in found["circuit"]["roles"][role]] for role in ("name mover", "S-inhibition")]
+    roles, effects = found["circuit"]["roles"], torch.tensor(found["circuit"]["effects"]).mean(0)
+    kept = [i for i in effects.argsort(descending=True).tolist() if effects[i] >= LOST]
+    senders = [divmod(i, parts.shape(model).heads) for i in kept] or roles["S-inhibition"]
+    return [tuple(head) for head in roles["name mover"]], [tuple(head) for head in senders]

@@ -12,19 +12,18 @@ from ..channels.channel import make
 from ..models import parts
 from ..tasks import laundry_list
 from ..tasks.prompts import Prompts
-from .measure import Settings, abba, average, gap, halves, heads_of, plain, ratio
+from .measure import LOST, Settings, abba, average, carriers, gap, halves, plain, ratio
 
 FACTORS = (1, 0, -1, -3)  # how far a coordinate stays from the middle of the two orders: natural, none, mirrored, far
-LOST = 0.1  # share of the gap, at the low end of the interval, that a component must take with it to matter
 TRIED = 8  # so many components are tried, the best ranked first
 
 
 def channel(model, settings: Settings, found: dict) -> dict:
     """Find the channel by weights and by data on one half, turn it on the other; control: random directions."""
-    weights, (movers, inhibitors) = th.head_weights(model), heads_of(found)
+    weights, (movers, senders) = th.head_weights(model), carriers(model, found)
     choose, base = (th.run(model, prompts) for prompts in halves(model, settings))
     mean = th.component_scores(weights, "Q", movers).values.nanmean(-1)
-    parts_ = sorted(((*h, k) for h in inhibitors for k in range(weights.d_head)), key=lambda c: -float(mean[c]))
+    parts_ = sorted(((*h, k) for h in senders for k in range(weights.d_head)), key=lambda c: -float(mean[c]))
     tried, channels, refused = [], {}, []
     for part in parts_[:TRIED]:
         one = th.channel(weights, [part])
@@ -35,7 +34,7 @@ def channel(model, settings: Settings, found: dict) -> dict:
             channels["weights"] = one
             break
     rows, differ = abba(choose.prompts), []
-    for head in inhibitors:
+    for head in senders:
         try:
             th.channel_from(weights, [head], choose.select(rows), choose.select(~rows))
             differ.append(head)

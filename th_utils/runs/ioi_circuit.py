@@ -124,7 +124,7 @@ def value_effects(model, clean: Run, new: Run, middle: Sequence[Head], movers: S
         if layer == 0 or not later:
             continue
         found = patch_edges(model, clean, new, Edge((layer, head), "v", source="S2"))
-        change = laws.write_changes(model, layer, clean.at().z[layer], head, found.z)
+        change = laws.write_changes(model, layer, clean.at().z[layer], [head] * len(found.z), found.z)
         lost = [_lost(patch_input(model, clean, Edge(mover, "q"), change), clean.prompts) for mover in later]
         effects.loc[list(found.senders), [(layer, head)]] = torch.stack(lost).mean(0).cpu().numpy()[:, None]
     return effects

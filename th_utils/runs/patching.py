@@ -87,7 +87,11 @@ def patch_edges(
         raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {', '.join(late) or 'none'}")
     state.require_ready(model)
     old, new = edge.changed_at(clean).z, edge.changed_at(_replaced(clean, new)).z
-    changes = torch.stack([laws.write_changes(model, i, old[i], h, new[i, h]) for i, h in senders])
+    changes = torch.empty(len(senders), len(clean), parts.shape(model).d_model).to(old)
+    for lower in {lower for lower, _ in senders}:
+        cases = [i for i, sender in enumerate(senders) if sender[0] == lower]
+        heads = [senders[i][1] for i in cases]
+        changes[cases] = laws.write_changes(model, lower, old[lower], heads, new[lower, heads])
     return patch_input(model, clean, edge, changes, chunk)._replace(senders=tuple(senders))
 
 
