@@ -18,10 +18,15 @@ CHAPTER = ROOT / "notebooks" / "10_generalise.ipynb"
 OWN = ("signals", "english")
 
 
-def measured(model: str) -> dict:
-    """What the chapter measures on a model; cells that need the stored file may fail where it is not there yet."""
+def measured(model: str, path: Path) -> dict:
+    """What the chapter measures on a model, with the heads and directions of the report in place of its own short one.
+
+    Cells that need the stored file may fail where it is not there yet.
+    """
     notebook = nbformat.read(CHAPTER, as_version=4)
-    ask = "import json; print(json.dumps({'signals': signals, 'english': ordinary}))"
+    (short,) = [cell for cell in notebook.cells if "in SECTIONS.items()" in cell.source]
+    short.source = f"found = json.load(open({str(path.resolve())!r}))['sections']; mine = {{'sections': found}}"
+    ask = "print(json.dumps({'signals': signals, 'english': ordinary}))"
     notebook.cells.append(nbformat.v4.new_code_cell(ask))
     os.environ |= {"TH_MODEL": model, "TH_STATIC": "1"}
     NotebookClient(notebook, timeout=3600, kernel_name="python3", allow_errors=True).execute()
@@ -39,7 +44,7 @@ def rounded(value):
 
 def main(model: str, path: str) -> None:
     report = json.loads(Path(path).read_text(encoding="utf8"))
-    report["sections"] |= measured(model)
+    report["sections"] |= measured(model, Path(path))
     report["command"] = f"python -m th_utils report {model}"
     target = ROOT / "th_utils" / "report" / "data" / f"{model}.json"
     target.parent.mkdir(exist_ok=True)
