@@ -13,6 +13,10 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from th_utils.models.registry import MODELS
+from th_utils.report.page import page
+from th_utils.report.run import write
+
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTER = ROOT / "notebooks" / "10_generalise.ipynb"
 OWN = ("signals", "english")
@@ -45,10 +49,12 @@ def rounded(value):
 def main(model: str, path: str) -> None:
     report = json.loads(Path(path).read_text(encoding="utf8"))
     report["sections"] |= measured(model, Path(path))
-    report["command"] = f"python -m th_utils report {model}"
+    card = MODELS[model]
+    report["command"] = f"{f'TH_ACCEPT={card.licence} ' if card.terms else ''}python -m th_utils report {model}"
     target = ROOT / "th_utils" / "report" / "data" / f"{model}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(rounded(report), ensure_ascii=False) + "\n", encoding="utf8")
+    write(ROOT / "book" / "reports" / f"{model}.html", page(report))
     print(f"{target}: {target.stat().st_size:,} bytes")
 
 
