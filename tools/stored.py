@@ -48,13 +48,13 @@ def rounded(value):
 
 def main(model: str, path: str) -> None:
     report = json.loads(Path(path).read_text(encoding="utf8"))
+    write(ROOT / "book" / "reports" / f"{model}.html", page(report))
     report["sections"] |= measured(model, Path(path))
     card = MODELS[model]
     report["command"] = f"{f'TH_ACCEPT={card.licence} ' if card.terms else ''}python -m th_utils report {model}"
     target = ROOT / "th_utils" / "report" / "data" / f"{model}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(rounded(report), ensure_ascii=False) + "\n", encoding="utf8")
-    write(ROOT / "book" / "reports" / f"{model}.html", page(report))
     print(f"{target}: {target.stat().st_size:,} bytes")
 
 
