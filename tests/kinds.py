@@ -67,11 +67,12 @@ KINDS: dict[str, tuple[str, dict]] = {
 }  # fmt: skip
 
 
-def write(folder: Path, config: str, options: dict) -> Path:
+def write(folder: Path, config: str | type, options: dict) -> Path:
     """Write a model with random weights, and the tokenizer of the tiny models."""
+    config = getattr(transformers, config) if isinstance(config, str) else config
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_models.tiny_folder("tiny-gpt2"))
     tokens = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
-    made = getattr(transformers, config)(**tokens | options)
+    made = config(**tokens | options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
@@ -307,22 +308,23 @@ def verdict(folder: Path, fold: bool) -> dict[str, str]:
     try:
         case = Case.load(folder, fold)
     except Exception as error:
-        return {"verdict": "refused" if isinstance(error, ValueError) else "wrong", "why": _said(error)}
+        return {"verdict": "refused" if isinstance(error, ValueError) else "wrong", "why": said(error)}
     try:
         found = reach(case.model)
     except Exception as error:
-        return {"verdict": "refused" if isinstance(error, ValueError) else "wrong", "why": _said(error)}
+        return {"verdict": "refused" if isinstance(error, ValueError) else "wrong", "why": said(error)}
     wrong = []
     for check in CHECKS:
         try:
             if not max(gaps := check(case)) < CLOSE:
                 wrong.append(f"{check.__name__} by {max(gaps):.1g}")
         except Exception as error:
-            wrong.append(f"{check.__name__}: {_said(error)}")
+            wrong.append(f"{check.__name__}: {said(error)}")
     if wrong:
         return {"verdict": "wrong", "why": "; ".join(wrong)}
     return {"verdict": "right", "why": "" if found.patterns else "attention patterns can be read, not changed"}
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """An error as a reader sees it, its type where that is not the usual one."""
     return f"{'' if isinstance(error, ValueError) else type(error).__name__ + ': '}{' '.join(str(error).split())}"

@@ -1,5 +1,6 @@
 """Every kind of block: runs are right, or the model is refused with the reason."""
 
+import contextlib
 import functools
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ REFUSED = {
     ("states", False): "no attention heads with a query, key, value and output matrix",
 }
 READ_ONLY = {"local attention of transformers", "rotary attention of transformers", "a decoder inside"}
+NORMED = {"norms of queries and keys", "one norm of all queries, norms after", "two rotary bases"}
 ALL = [(kind, fold) for kind in kinds.KINDS for fold in (True, False)]
 
 
@@ -50,3 +52,17 @@ def test_patterns_that_hooks_do_not_change_are_refused(refuses, kind):
     model, prompts = case(kind, True).model, case(kind, True).prompts
     with refuses("lets attention be read .*not changed"):
         th.run(model, prompts, hooks=[("blocks.1.attn.hook_pattern", kinds.change)])
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_scaled_queries_are_refused_where_a_norm_scales_them_back(refuses, kind):
+    if (kind, False) in REFUSED:
+        return
+    model = case(kind, False).model
+    weights = th.head_weights(model)
+    edit = th.scale_query(weights, (1, 2), 0.5)
+    with refuses("scales queries, which a norm") if kind in NORMED else contextlib.nullcontext(), th.edited(model, edit):
+        pass
+    basis = weights.W_Q[1, 2].T[:1]
+    with th.edited(model, th.scale_reading(weights, (1, 2), basis, 0.0)):  # changes their direction
+        pass

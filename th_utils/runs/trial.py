@@ -6,6 +6,7 @@ keys and values gives what a whole run does, and whether cases of patching may s
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -16,20 +17,22 @@ from torch import Tensor
 from ..models import laws, parts, state
 from ..models.forward import Call
 from ..tasks.prompts import Prompts
+from ..weights.heads import Head
 from .attend import Way, attend
 from .hooks import by_name, calls
 from .passes import last, whole
 from .record import Run
 
 _REACH: WeakKeyDictionary = WeakKeyDictionary()  # model -> its reach, or the reason why it has none
+_NORMALISED: WeakKeyDictionary = WeakKeyDictionary()  # model -> layer -> whether it normalises queries
 
 
 @dataclass(frozen=True)
 class Reach:
-    """`patterns`: a hook can change attention probabilities. `way`: how cases of patching are computed together."""
+    """`patterns`: a hook can change attention probabilities. `way`: how cases of patching are computed, None: not."""
 
     patterns: bool
-    way: Way
+    way: Way | None
 
 
 @torch.no_grad()
@@ -51,15 +54,11 @@ def _try(model) -> Reach:
     prompts, layers = _samples(model), parts.shape(model).layers
     rows = torch.arange(len(prompts), device=prompts.end.device)
 
-    def own(hooks: list[Call]) -> Run:
-        found = whole(model, prompts.tokens, prompts.end, hooks, "all")
-        return Run(prompts, "all", None, **found)
-
     def log_p(run: Run) -> Tensor:
         return laws.unembed(model, laws.final_norm(model, run.at().resid[-1])).log_softmax(-1)
 
     writes: list[Tensor] = []
-    base = own([(i, "hook_attn_out", lambda x: writes.append(x)) for i in range(layers)])
+    base = _whole(model, prompts, [(i, "hook_attn_out", lambda x: writes.append(x)) for i in range(layers)])
     if _gap(log_p(base), model(prompts.tokens)[rows, prompts.end].log_softmax(-1)) > laws.CLOSE:
         raise ValueError("its logits do not follow from the stream that its blocks leave")
     for layer, written in enumerate(writes):
@@ -73,7 +72,7 @@ def _try(model) -> Reach:
         "attn.hook_pattern": lambda x, _: x.square(),
     }.items():
         name = f"blocks.{layers // 2}.{point}"
-        full = own(calls(by_name([(name, _at_end(change, point, rows, prompts.end))], layers), set()))
+        full = _whole(model, prompts, calls(by_name([(name, _at_end(change, point, rows, prompts.end))], layers), set()))
         named = by_name([(name, change)], layers)
         short = last(model, base, lambda turned, n=named: calls(n, set(), turned=turned), layers // 2, layers)
         end = laws.unembed(model, laws.final_norm(model, short["resid"][-1][:, 0])).log_softmax(-1)
@@ -83,6 +82,23 @@ def _try(model) -> Reach:
     if not acts["attn.hook_z"]:
         raise ValueError("a hook at attn.hook_z does not change what it says")
     return Reach(acts["attn.hook_pattern"], _way(model, base))
+
+
+@torch.no_grad()
+def normalises_queries(model, layer: int) -> bool:
+    """Tell whether a layer's attention stays as it is when all its queries are halved."""
+    known = _NORMALISED.setdefault(model, {})
+    if layer not in known:
+        with state.unhooked(model):
+            base, name = _whole(model, _samples(model), []), f"blocks.{layer}.attn.hook_q"
+            named = by_name([(name, lambda q, _: q / 2)], layer + 1)
+            half = last(model, base, lambda turned: calls(named, set(), turned=turned), layer, layer + 1)
+        known[layer] = _gap(half["pattern"][0], base.end_only()["pattern"][layer]) < laws.CLOSE
+    return known[layer]
+
+
+def _whole(model, prompts: Prompts, hooks: list[Call]) -> Run:
+    return Run(prompts, "all", None, **whole(model, prompts.tokens, prompts.end, hooks, "all"))
 
 
 def _at_end(change: Callable, point: str, rows: Tensor, end: Tensor) -> Callable:
@@ -97,28 +113,44 @@ def _at_end(change: Callable, point: str, rows: Tensor, end: Tensor) -> Callable
     return at_end
 
 
-def _way(model, base: Run) -> Way:
-    """Find the fastest way in which cases of patching give what they do one by one."""
+def _way(model, base: Run) -> Way | None:
+    """Find the fastest way in which cases of patching give what whole prompts do one by one; None if there is none."""
     size, source = parts.shape(model), base.end.clamp_max(1)
     head = (size.layers - 1, size.heads - 1)
     stream = base.at().resid[head[0]]
     streams = stream + torch.stack([stream * s for s in (0.0, -0.3, 0.5)]).flip(-1)
+    truth = {via: [_patched(model, base, head, via, one, source) for one in streams] for via in "qkv"}
 
     def right(way: Way) -> bool:
-        for via in "qkv":
-            for one, other in zip(*(attend(model, base, head, via, streams, base.end, source, w)
-                                    for w in (way, "repeated")), strict=True):  # fmt: skip
+        for via, cases in truth.items():
+            ours = attend(model, base, head, via, streams, base.end, source, way)
+            for one, other in zip(ours, map(torch.stack, zip(*cases, strict=True)), strict=True):
                 if one.shape != other.shape or _gap(one, other) > laws.CLOSE * float(other.abs().max()):
                     return False
         return True
 
-    for way in ("group", "abreast"):
-        try:
+    for way in ("group", "abreast", "repeated"):
+        with suppress(Exception):  # a decoder may not take masks or heads of this shape
             if right(way):
                 return way
-        except Exception:  # a decoder may not take masks or heads of this shape
-            continue
-    return "repeated"
+    return None
+
+
+def _patched(model, base: Run, head: Head, via: str, stream: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute a head's attention and z at END with a stream of its own for one input, by passes of whole prompts."""
+    (layer, number), at, seen = head, base.end if via == "q" else source, []
+    rows, changed = torch.arange(len(base), device=at.device), base.resid[layer].clone()
+    changed[rows, at] = stream
+
+    def give(x: Tensor) -> Tensor:
+        x = x.clone()
+        x[rows, at] = seen[0]
+        return x
+
+    for read, function in ((changed, lambda x: seen.append(x[rows, at].clone())), (base.resid[layer], give)):
+        call = (layer, f"attn.hook_{via}", function)
+        found = whole(model, base.tokens, base.end, [call], "end", layer, read)
+    return found["pattern"][0][:, number, 0], found["z"][0][:, 0, number]
 
 
 def _samples(model, seq: int = 9) -> Prompts:
