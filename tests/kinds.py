@@ -58,6 +58,8 @@ KINDS: dict[str, tuple[str, dict]] = {
     "rotary attention of transformers": ("GPTJConfig", GPT2 | {"rotary_dim": 4}),
     "a decoder inside": ("OPTConfig", {name: n for name, n in SIZES.items() if name != "intermediate_size"}
                          | {"ffn_dim": 64, "word_embed_proj_dim": 32}),
+    "a gate": ("AfmoeConfig", WINDOWS | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}),
+    "one norm for embedding and end": ("NanoChatConfig", SIZES | {"num_key_value_heads": 2}),
     "sinks": ("GptOssConfig", WINDOWS | {"num_local_experts": 4, "num_experts_per_tok": 2}),
     "low-rank keys": ("DeepseekV3Config", SIZES | {"num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8,
                                                    "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8,

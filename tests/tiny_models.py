@@ -118,11 +118,12 @@ def write(parent: Path, seed: int = 0) -> dict[str, Path]:
 @torch.no_grad()
 def _draw_weights(model, generator: torch.Generator) -> None:
     """Matrices at 1.5 over the root of the width, which spreads attention scores by about 2; gains near 1."""
+    width = model.config.get_text_config().hidden_size
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator)
         if parameter.ndim > 1:  # matrices, and those of all experts in one
             scale = 1.5 if "wpe" not in name else 0.5
-            parameter.copy_(noise * scale / model.config.hidden_size**0.5)
+            parameter.copy_(noise * scale / width**0.5)
         else:
             parameter.copy_(0.1 * noise + (0.0 if name.endswith("bias") else 1.0))
 

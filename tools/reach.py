@@ -28,12 +28,14 @@ SMALL = {
     1: ("n_group", "topk_group", "first_k_dense_replace", "mamba_n_groups", "n_groups"),
     8: ("head_dim", "global_head_dim", "v_head_dim", "q_lora_rank", "kv_lora_rank", "linear_key_head_dim",
         "linear_value_head_dim", "kv_channels", "mamba_head_dim", "mamba_d_head", "mamba_headdim", "index_head_dim",
-        "attention_head_dim"),
+        "attention_head_dim", "mamba_n_heads"),
     32: ("hidden_size", "n_embd", "d_model", "moe_intermediate_size", "shared_expert_intermediate_size",
          "word_embed_proj_dim", "expert_ffn_hidden_size", "hidden_size_per_layer_input", "embedding_size"),
     64: ("intermediate_size", "n_inner", "ffn_dim", "max_position_embeddings", "n_positions", "max_seq_len",
          "ffn_hidden_size", "mlp_hidden_size", "d_ff", "intermediate_size_mlp"),
 }  # fmt: skip
+
+NEEDED = ("head_dim", "num_key_value_heads", "num_experts_per_tok")  # where the default is None
 
 
 def families() -> dict[str, str]:
@@ -46,20 +48,31 @@ def families() -> dict[str, str]:
 
 def small(config) -> dict:
     """Make the options with which a configuration's class makes a small one, of what it has."""
-    made = {}
+    has, made = config.to_dict(), {}
+    layers = next((len(value) for name, value in has.items() if name.endswith("layer_types") and value), None)
     for size, names in SMALL.items():
-        made |= {name: size for name in names if isinstance(getattr(config, name, None), int)}
-    heads, groups = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
+        for name in has.keys() & set(names):
+            if isinstance(has[name], int) or has[name] is None and name in NEEDED:
+                made[name] = size
+            elif isinstance(has[name], list) and isinstance(has[name][0], int):
+                made[name] = [size] * 3
+    for name, value in has.items():  # what each layer has of its own
+        if isinstance(value, list) and len(value) == layers and name not in made:
+            made[name] = value[:3]
+    heads, groups = has.get("num_attention_heads"), has.get("num_key_value_heads")
     if isinstance(groups, int) and isinstance(heads, int):
         made["num_key_value_heads"] = 1 if groups == 1 else 2 if groups < heads else 4
-    if kinds := list(dict.fromkeys(getattr(config, "layer_types", None) or ())):
+    if "layer_types" in has:
+        kinds = list(dict.fromkeys(has["layer_types"] or ["full_attention"]))
         made["layer_types"] = [kinds[i % len(kinds)] for i in range(3)]
-    if getattr(config, "attention_types", None):
+    if has.get("attention_types"):
         made["attention_types"] = [[["global", "local", "global"], 1]]
+    if "qk_rope_head_dim" in made:
+        made["head_dim"] = made["qk_rope_head_dim"]
     for name, inner in vars(config).items():
         if hasattr(inner, "model_type") and hasattr(inner, "to_dict"):
             made[name] = inner.to_dict() | small(inner)
-    return made
+    return {name: value for name, value in made.items() if name in has}
 
 
 def tried(family: str) -> list[dict]:
@@ -69,7 +82,7 @@ def tried(family: str) -> list[dict]:
     from transformers import CONFIG_MAPPING
 
     with tempfile.TemporaryDirectory(prefix="th-reach-") as name:
-        folder = Path(name)
+        folder = Path(name) / family
         try:
             config = CONFIG_MAPPING[family]
             kinds.write(folder, config, small(config()))

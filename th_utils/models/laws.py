@@ -165,7 +165,7 @@ def logit_law(model) -> Logits:
             own = model(probe(size.vocab, size.context).to(device_of(model))).double()
         finally:
             handle.remove()
-        plain = _plain_logits(model, seen[0]).double()
+        plain = _plain_logits(model, seen[-1]).double()  # a decoder may use its last norm on the embedding too
         # Up to a constant for each token, which an unembedding that is centred leaves out.
         cap = float(getattr(model.cfg, "output_logits_soft_cap", None) or 0)
         cap = cap if cap > 0 else None

@@ -43,7 +43,9 @@ def reach(model) -> Reach:
             with state.unhooked(model):
                 _REACH[model] = _try(model)
         except Exception as error:  # whatever a model of another kind fails with is the reason
-            _REACH[model] = f"{parts.kind(model)} cannot be run here: {str(error) or type(error).__name__}"
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            fix = "TransformerLens' own run_with_hooks() and run_with_cache() do not need that"
+            _REACH[model] = f"{parts.kind(model)} cannot be run here: {said:.300}; {fix}"
     if isinstance(found := _REACH[model], str):
         raise ValueError(found)
     return found
@@ -59,8 +61,13 @@ def _try(model) -> Reach:
 
     writes: list[Tensor] = []
     base = _whole(model, prompts, [(i, "hook_attn_out", lambda x: writes.append(x)) for i in range(layers)])
-    if _gap(log_p(base), model(prompts.tokens)[rows, prompts.end].log_softmax(-1)) > laws.CLOSE:
-        raise ValueError("its logits do not follow from the stream that its blocks leave")
+    behind = torch.arange(prompts.tokens.shape[1], device=rows.device) > prompts.end[:, None]
+    for tokens, reason in (
+        (prompts.tokens, "its logits do not follow from the stream that its blocks leave"),
+        (torch.where(behind, prompts.tokens.flip(-1), prompts.tokens), "what follows a token changes what it says"),
+    ):
+        if _gap(log_p(base), model(tokens)[rows, prompts.end].log_softmax(-1)) > laws.CLOSE:
+            raise ValueError(reason)
     for layer, written in enumerate(writes):
         ours = laws.attention_write(model, layer, base.z[layer])
         if _gap(ours, written) > laws.CLOSE * max(1.0, float(written.abs().max())):
