@@ -309,12 +309,10 @@ def verdict(folder: Path, fold: bool) -> dict[str, str]:
     """Say of a model in a folder: right, refused and why, not loaded by TransformerLens and why, or wrong in what."""
     try:
         case = Case.load(folder, fold)
-    except Exception as error:
-        return {"verdict": "refused" if isinstance(error, ValueError) else "wrong", "why": said(error)}
-    try:
         found = reach(case.model)
     except Exception as error:
-        return {"verdict": "refused" if isinstance(error, ValueError) else "wrong", "why": said(error)}
+        kind = "not loaded" if str(error).startswith("TransformerLens does not load") else "refused"
+        return {"verdict": kind if isinstance(error, ValueError) else "wrong", "why": said(error)}
     wrong = []
     for check in CHECKS:
         try:

@@ -20,7 +20,7 @@ TIMEOUT = 600  # seconds for one family
 # What a small model has, by the names that configurations use for it.
 SMALL = {
     3: ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    4: ("num_attention_heads", "n_head", "n_heads", "num_heads", "sliding_window", "window_size", "num_experts",
+    4: ("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads", "sliding_window", "window_size", "num_experts",
         "num_local_experts", "n_routed_experts", "moe_num_experts", "qk_rope_head_dim", "qk_nope_head_dim",
         "state_size", "mamba_d_state", "ssm_state_size", "rotary_dim", "attention_chunk_size", "index_n_heads",
         "index_topk", "linear_num_value_heads", "linear_num_key_heads"),
@@ -36,6 +36,20 @@ SMALL = {
 }  # fmt: skip
 
 NEEDED = ("head_dim", "num_key_value_heads", "num_experts_per_tok")  # where the default is None
+STATES = {"mamba_n_heads": 8, "mamba_d_head": 8}
+ODD = {  # what their layers are made of stands elsewhere, or has to fit together
+    "bamba": STATES | {"attn_layer_indices": [1]},
+    "falcon_h1": STATES | {"mamba_d_ssm": 64},
+    "gemma4": {"text_config": {"per_layer_config": {}}},
+    "gemma4_text": {"per_layer_config": {}},
+    "granitemoehybrid": STATES | {"layer_types": ["mamba", "attention", "mamba"]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "laguna": {"num_attention_heads_per_layer": [4] * 3},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"]},
+    "mamba2": {"num_heads": 8},
+    "zamba2": {"layers_block_type": ["mamba", "hybrid", "mamba"], "n_mamba_heads": 8, "mamba_headdim": 8,
+               "attention_head_dim": 16, "hybrid_layer_ids": [1]},
+}  # fmt: skip
 
 
 def families() -> dict[str, str]:
@@ -85,7 +99,10 @@ def tried(family: str) -> list[dict]:
         folder = Path(name) / family
         try:
             config = CONFIG_MAPPING[family]
-            kinds.write(folder, config, small(config()))
+            options = small(config())
+            for name, value in ODD.get(family, {}).items():
+                options[name] = options[name] | value if isinstance(value, dict) and value else value
+            kinds.write(folder, config, options)
             kinds.own_model(folder)(torch.arange(12)[None])
         except Exception as error:
             return [{"verdict": "not built", "why": kinds.said(error)}] * 2

@@ -72,7 +72,8 @@ def _hooked(model, hooks: Sequence[Call]) -> Iterator[None]:
         for layer, point, function in hooks:
             where = model.blocks[layer]
             for part in point.split("."):
-                where = getattr(where, part)
+                if (where := getattr(where, part, None)) is None:
+                    raise ValueError(f"it has no hook point blocks.{layer}.{point}")
             added.append((where, where.add_hook(lambda value, hook, f=function: f(value))))
         yield
     finally:

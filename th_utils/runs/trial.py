@@ -56,38 +56,50 @@ def _try(model) -> Reach:
     prompts, layers = _samples(model), parts.shape(model).layers
     rows = torch.arange(len(prompts), device=prompts.end.device)
 
-    def log_p(run: Run) -> Tensor:
-        return laws.unembed(model, laws.final_norm(model, run.at().resid[-1])).log_softmax(-1)
+    def own(tokens: Tensor) -> Tensor:
+        return model(tokens)[rows, prompts.end].log_softmax(-1)
 
-    writes: list[Tensor] = []
-    base = _whole(model, prompts, [(i, "hook_attn_out", lambda x: writes.append(x)) for i in range(layers)])
+    writes, mlps, again = [], [], []
+    base = _whole(model, prompts, [call for i in range(layers) for call in (
+        (i, "hook_attn_out", lambda x: writes.append(x)), (i, "hook_mlp_out", lambda x: mlps.append(x.clone())))])
     behind = torch.arange(prompts.tokens.shape[1], device=rows.device) > prompts.end[:, None]
-    for tokens, reason in (
-        (prompts.tokens, "its logits do not follow from the stream that its blocks leave"),
-        (torch.where(behind, prompts.tokens.flip(-1), prompts.tokens), "what follows a token changes what it says"),
-    ):
-        if _gap(log_p(base), model(tokens)[rows, prompts.end].log_softmax(-1)) > laws.CLOSE:
-            raise ValueError(reason)
+    other = torch.where(behind, prompts.tokens.flip(-1), prompts.tokens)
+    ours = laws.unembed(model, laws.final_norm(model, base.at().resid[-1])).log_softmax(-1)
+    if _gap(ours, own(other)) > laws.CLOSE:
+        if _gap(ours, own(prompts.tokens)) > laws.CLOSE:
+            raise ValueError("its logits do not follow from the stream that its blocks leave")
+        raise ValueError("what follows a token changes what it says")
     for layer, written in enumerate(writes):
         ours = laws.attention_write(model, layer, base.z[layer])
         if _gap(ours, written) > laws.CLOSE * max(1.0, float(written.abs().max())):
-            raise ValueError(f"attention of layer {layer} adds more than z W_O, b_O, a norm and a multiplier")
-    acts = {}
+            raise ValueError(f"attention of layer {layer} writes more than z W_O, b_O, a norm and a multiplier")
+
+    def more(x: Tensor) -> Tensor:
+        again.append(x * 1.5)
+        return again[-1]
+
+    moved = _whole(model, prompts, [call for i in range(layers) for call in (
+        (i, "hook_attn_out", more), (i, "hook_mlp_out", lambda _, i=i: mlps[i]))])
+    for layer, (was, now) in enumerate(zip(base.resid.diff(dim=0), moved.resid.diff(dim=0), strict=True)):
+        if _gap(now - was, again[layer] - writes[layer]) > laws.CLOSE * max(1.0, float(now.abs().max())):
+            raise ValueError(f"layer {layer} does more than add what attention and MLP write to the stream")
+    acts, middle, plain = {}, layers // 2, base.at().resid[-1]
     for point, change in {
         "attn.hook_z": lambda x, _: x.flip(-1) * 1.5,
         "attn.hook_q": lambda x, _: x.flip(-1) * 1.5,
         "attn.hook_pattern": lambda x, _: x.square(),
     }.items():
-        name = f"blocks.{layers // 2}.{point}"
-        full = _whole(model, prompts, calls(by_name([(name, _at_end(change, point, rows, prompts.end))], layers), set()))
-        named = by_name([(name, change)], layers)
-        short = last(model, base, lambda turned, n=named: calls(n, set(), turned=turned), layers // 2, layers)
-        end = laws.unembed(model, laws.final_norm(model, short["resid"][-1][:, 0])).log_softmax(-1)
-        acts[point] = _gap(log_p(full), log_p(base)) > 0
-        if (apart := _gap(log_p(full), end)) > laws.CLOSE:
-            raise ValueError(f"going on from stored keys and values gives other log p (by {apart:.1g}) under {point}")
-    if not acts["attn.hook_z"]:
-        raise ValueError("a hook at attn.hook_z does not change what it says")
+        name = f"blocks.{middle}.{point}"
+        once, named = (by_name([(name, function)], layers) for function in (
+            _at_end(change, point, rows, prompts.end), change))  # fmt: skip
+        full = whole(model, prompts.tokens, prompts.end, calls(once, set()), "end", middle, base.resid[middle])
+        short = last(model, base, lambda turned, n=named: calls(n, set(), turned=turned), middle, layers)
+        (end, again), size = (found["resid"][-1][:, 0] for found in (full, short)), max(1.0, float(plain.abs().max()))
+        if (apart := _gap(end, again)) > laws.CLOSE * size:
+            raise ValueError(f"going on from stored keys and values gives another stream (by {apart:.1g}) under {point}")
+        acts[point] = _gap(end, plain) > 1e-5 * size
+        if not (acts[point] or point.endswith("pattern")):
+            raise ValueError(f"a hook at {point} does not change what it says")
     return Reach(acts["attn.hook_pattern"], _way(model, base))
 
 
