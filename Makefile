@@ -11,7 +11,7 @@ RUN = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/nu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book check test lint fold audit bench student pdf serve fork clean distclean
+.PHONY: help book check test lint fold audit bench report student pdf serve fork clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -39,6 +39,9 @@ audit:  ## look the pinned versions up among known vulnerabilities (needs the ne
 
 bench:  ## run the benchmarks
 	$(RUN) sh -c 'python -m th_utils.models fetch && python benchmarks/measure.py && python benchmarks/report.py'
+
+report:  ## measure one model as the book does: a page and a JSON file in report-<model>/
+	$(RUN) python -m th_utils report
 
 student:  ## the chapters for students, with stubs in place of solutions, in _build/student
 	$(RUN) python tools/student.py

@@ -12,7 +12,10 @@ import pytest
 import th_utils
 
 HOME = Path(th_utils.__file__).parent
-FLOORS = ["_guards", "stats", "weights", "models", "tasks", "runs", "notebook", "channels", "views"]
+# On top the report, which uses all the rest by its public names, and the command line that starts it.
+FLOORS = [
+    "_guards", "stats", "weights", "models", "tasks", "runs", "notebook", "channels", "views", "report", "__main__",
+]  # fmt: skip
 INSIDE = {"cfg", "tokenizer", "blocks", "ln_final", "W_U", "W_E", "W_pos", "b_U", "embed", "unembed", "rotary_emb",
           "original_model", "hook_dict"}  # fmt: skip
 SOURCES = {path: path.read_text(encoding="utf8") for path in sorted(HOME.rglob("*.py*")) if path.suffix != ".pyc"}
@@ -51,12 +54,12 @@ def test_imports_go_round_in_no_circle():
     assert list(TopologicalSorter({name: imports(name) - packages for name in MODULES}).static_order())
 
 
-@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"models.parts", "models.loading"}))
-def test_only_the_adapter_reaches_inside_a_model(name):
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if not name.startswith("models.")))
+def test_only_the_floor_of_models_reaches_inside_a_model(name):
     found = [f"line {node.lineno}: model.{node.attr}" for node in ast.walk(MODULES[name])
              if isinstance(node, ast.Attribute) and node.attr in INSIDE
              and isinstance(node.value, ast.Name) and node.value.id == "model"]  # fmt: skip
-    assert not found, f"{name} should ask models.parts: {found}"
+    assert not found, f"{name} should ask models: {found}"
 
 
 def test_every_public_name_can_be_loaded():
@@ -76,4 +79,6 @@ def test_th_utils_stays_small():
     code = {path: text for path, text in SOURCES.items() if path.suffix == ".py"}  # .pyi is the list of public names
     lines = {str(path.relative_to(HOME)): len(text.splitlines()) for path, text in code.items()}
     assert not {name: n for name, n in lines.items() if n > 260}, "no file above 260 lines"
-    assert sum(lines.values()) <= 5250
+    # 5200, and: any decoder (an engine on the model's own forward, its trial, the laws of norms) and its tokenizer 850,
+    # Gemma's terms and five wheels 50, `report` (measuring, drawing and writing a page) and channels from data 950.
+    assert sum(lines.values()) <= 7050

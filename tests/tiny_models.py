@@ -1,11 +1,11 @@
-"""Three randomly initialised models, one per architecture, and the tokenizer that they share, as model directories.
+"""Randomly initialised models, one per architecture, and the tokenizer that they share, as model directories.
 
 They say nothing sensible and are not meant to: they let every function and notebook run in seconds,
-offline, on all three shapes of model (LayerNorm with learned positions, parallel blocks with partial
-rotary, grouped-query RMSNorm). Weights are drawn wider than a trainer would, so that attention patterns
+offline, on three plain shapes of model (LayerNorm with learned positions, parallel blocks with partial
+rotary, grouped-query RMSNorm) and on one with norms on queries and keys, norms after attention and MLP, and windows. Weights are drawn wider than a trainer would, so that attention patterns
 differ between heads and norms have something to fold.
 
-`python tests/tiny_models.py FOLDER` writes FOLDER/tiny-gpt2, FOLDER/tiny-neox and FOLDER/tiny-llama.
+`python tests/tiny_models.py FOLDER` writes FOLDER/tiny-gpt2 and the others.
 """
 
 from __future__ import annotations
@@ -20,12 +20,20 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
 
 import th_utils as th
 from th_utils import tasks
 
-TINY = ("tiny-gpt2", "tiny-neox", "tiny-llama")
+TINY = ("tiny-gpt2", "tiny-neox", "tiny-llama")  # what unit tests run on
+KINDS = (*TINY, "tiny-gemma3")  # what notebooks run on
 BOS, PAD = "<|endoftext|>", "<pad>"
 N_CTX = 512
 TASKS = ("ioi", "laundry_list", "colored_objects", "facts")
@@ -95,6 +103,10 @@ def configs(vocabulary: int) -> dict:
         "tiny-gpt2": GPT2Config(n_positions=N_CTX, n_layer=LAYERS, n_head=HEADS, n_embd=WIDTH, **tokens),
         "tiny-neox": GPTNeoXConfig(rotary_pct=0.5, use_parallel_residual=True, **sizes, **tokens),
         "tiny-llama": LlamaConfig(num_key_value_heads=2, tie_word_embeddings=True, **sizes, **tokens),
+        "tiny-gemma3": Gemma3TextConfig(
+            num_key_value_heads=2, head_dim=8, sliding_window=16, layer_types=["sliding_attention", "full_attention"] * 2,
+            **sizes, **tokens,
+        ),  # fmt: skip
     }
 
 
@@ -162,7 +174,7 @@ def tiny_folder(name: str, seed: int = 0) -> Path:
 
 def load(name: str, seed: int = 0, **how):
     """A fresh model: one of the tiny ones, with weights drawn from `seed`, or any other by its name."""
-    return th.load_model(tiny_folder(name, seed) if name in TINY else name, **how)
+    return th.load_model(tiny_folder(name, seed) if name in KINDS else name, **how)
 
 
 if __name__ == "__main__":

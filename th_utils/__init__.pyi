@@ -1,14 +1,15 @@
 # The public names, one spelling each. `__init__.py` loads them when they are first used (lazy_loader).
 from . import stats as stats, tasks as tasks, views as views
-from .channels.channel import Channel as Channel, channel as channel, random_channel as random_channel
+from .channels.channel import Channel as Channel, channel as channel, channel_from as channel_from
+from .channels.channel import random_channel as random_channel
 from .channels.edit_files import load_edits as load_edits, save_edits as save_edits
 from .channels.edits import Edit as Edit, edited as edited, scale_component as scale_component, scale_head as scale_head
 from .channels.edits import scale_query as scale_query, scale_reading as scale_reading, set_component as set_component
-from .channels.reach import margins as margins, position_codes as position_codes
+from .channels.reach import margins as margins, plain_attention as plain_attention, position_codes as position_codes
 from .channels.sweep import best_settings as best_settings, traverse as traverse
 from .models import laws as laws, parts as parts, state as state
+from .models.heads import head_weights as head_weights
 from .models.loading import load_model as load_model, model_name as model_name, setup as setup
-from .models.parts import head_weights as head_weights
 from .notebook import ClaimFailed as ClaimFailed, claim as claim, exercise as exercise, heads as heads
 from .notebook import identity as identity, read as read, say as say, table as table
 from .runs.ablation import ablated as ablated, keep_heads as keep_heads, random_like as random_like
@@ -22,7 +23,7 @@ from .runs.metrics import logits as logits, run_loss as run_loss, text_loss as t
 from .runs.patching import Edge as Edge, patch_edges as patch_edges, patch_input as patch_input
 from .runs.patching import path_patch as path_patch
 from .runs.record import Run as Run
-from .runs.run import rerun as rerun, rerun_last as rerun_last, run as run
+from .runs.run import keys_and_values as keys_and_values, rerun as rerun, rerun_last as rerun_last, run as run
 from .stats import Estimate as Estimate
 from .tasks.prompts import Prompts as Prompts, token_strings as token_strings
 from .views import live as live

@@ -99,6 +99,83 @@ def test_the_last_token_and_the_whole_run_agree(model, target, prompts, clean):
         torch.testing.assert_close(ours, reference.at(logits, prompts.end), **CLOSE)
 
 
+# --- channels from data ---
+
+HEADS = [(2, 1), (1, 3)]
+
+
+@pytest.fixture(scope="module")
+def kinds(model):
+    """Two unpaired groups of runs, and a known step that head 2.1 writes in the first, no larger than its noise."""
+    noise, step = torch.randn(4, 40, 4, 8, generator=torch.Generator().manual_seed(0)), torch.linspace(-1.5, 1.5, 8)
+    run = th.run(model, th.tasks.ioi.generate(model, 40, seed=5))
+    z = noise[:, :, None]
+    z[2, :25, 0, 1] += step
+    z[1, :25, 0, 3] += 2.0
+    made = replace(run, z=z)
+    return made.select(slice(0, 25)), made.select(slice(25, None)), step
+
+
+def test_a_channel_from_data_lies_along_the_difference_of_the_mean_writes(weights, kinds):
+    run, other, step = kinds
+    found = th.channel_from(weights, HEADS, run, other)
+    assert found.heads == tuple(HEADS) and found.names == ("2.1 by data", "1.3 by data")
+    for direction, (layer, head) in zip(found.directions, HEADS, strict=True):
+        writes = [one.z[layer, :, 0, head].double() @ weights.W_O[layer, head].double() for one in (run, other)]
+        expected = writes[0].mean(0) - writes[1].mean(0)
+        torch.testing.assert_close(direction.double(), expected / expected.norm(), rtol=1e-4, atol=1e-5)
+    planted = torch.nn.functional.normalize(step @ weights.W_O[2, 1], dim=0)
+    assert planted @ found.directions[0] > 0.8, "40 noisy prompts find most of what was planted"
+    assert (found.coordinates(run).mean(0) > found.coordinates(other).mean(0)).all(), "larger in run"
+    turned = th.channel_from(weights, HEADS, other, run)
+    torch.testing.assert_close(turned.directions, -found.directions)
+
+
+def test_a_channel_from_data_is_set_edited_and_controlled_as_any_other(model, weights, kinds, prompts, clean):
+    found = th.channel_from(weights, HEADS[1:], *kinds[:2])
+    at_end = th.rerun_last(model, clean, found.set(2.5))
+    torch.testing.assert_close(found.coordinates(at_end), torch.full((10, 1), 2.5), **CLOSE)
+    rest = torch.eye(32) - found.directions.T @ found.directions
+    before, after = (one.at().z[1, 3] @ weights.W_O[1, 3] @ rest for one in (clean, at_end))
+    torch.testing.assert_close(after, before, **CLOSE)
+    for edits, hooks in ((th.scale_component(weights, found, -1.0), found.scale(-1.0)),
+                         (th.set_component(weights, found, 2.0), found.set(2.0))):  # fmt: skip
+        with th.edited(model, edits):
+            edited = th.logits(model, th.run(model, prompts))
+        hooked = th.logits(model, th.run(model, prompts, hooks=hooks))
+        torch.testing.assert_close(edited, hooked, rtol=1e-3, atol=2e-3)
+    assert (th.random_channel(weights, found).directions @ found.directions.T).abs().max() < 1e-5
+
+
+def test_a_channel_from_data_may_be_read_at_a_named_position(weights, prompts, clean):
+    step, z = torch.linspace(-3, 5, 8), clean.z.clone()
+    z[1, torch.arange(10), prompts.at("S2"), 2] += step
+    found = th.channel_from(weights, [(1, 2)], replace(clean, z=z), clean, where="S2")
+    expected = torch.nn.functional.normalize(step @ weights.W_O[1, 2], dim=0)
+    torch.testing.assert_close(found.directions[0], expected, **CLOSE)
+
+
+def test_what_is_no_data_for_a_channel_is_refused_by_name(model, weights, kinds, prompts, refuses):
+    run, other, _ = kinds
+    with refuses("head 0.1 writes the same in run and other, within chance"):
+        th.channel_from(weights, [(2, 1), (0, 1)], run, other)
+    with refuses("head 2.1 writes the same"):
+        th.channel_from(weights, [(2, 1)], run, run)
+    with refuses("distinct .* got .'2.1', '2.1'"):
+        th.channel_from(weights, [(2, 1), (2, 1)], run, other)
+    with refuses("come from different models .*run another, other .*"):
+        th.channel_from(weights, HEADS, replace(run, fingerprint="another"), other)
+    with refuses("stops before layer 2, heads are 2.1"):
+        th.channel_from(weights, HEADS, th.rerun_last(model, run, start=0, stop=2), other)
+    hooked = th.run(model, prompts, hooks=[("blocks.2.attn.hook_z", lambda z, hook: z * 0)])
+    with refuses("a hook at z of layer 2, which is no data"):
+        th.channel_from(weights, HEADS, run, hooked)
+    with th.edited(model, th.scale_head(weights, (0, 0), 0.0)):
+        edited = th.run(model, prompts)
+    with refuses("under edits of the weights"):
+        th.channel_from(weights, HEADS, edited, other)
+
+
 # --- random controls ---
 
 

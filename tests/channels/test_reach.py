@@ -43,7 +43,7 @@ def test_leads_on_a_circle_shrink_with_the_square_of_the_number():
 def test_codes_are_the_slopes_of_the_scores(model, weights, prompts, clean):
     reader, spots = (3, 1), torch.stack([prompts.positions[name] for name in ("IO", "S1", "S2", "END")], 1)
     # Directions at right angles to every stream do not change the normalisation's scale to first order.
-    stream = th.parts.centred(model, clean.at().resid[reader[0]])
+    stream = th.laws.input_law(model, reader[0]).centred(clean.at().resid[reader[0]])
     taken = torch.linalg.qr(stream.T).Q
     directions = torch.randn(2, weights.d_model, generator=torch.Generator().manual_seed(0))
     directions = directions - directions @ taken @ taken.T
@@ -62,13 +62,9 @@ def test_codes_are_the_slopes_of_the_scores(model, weights, prompts, clean):
     torch.testing.assert_close(measured, apart(codes.movedim(-1, 0)), rtol=2e-2, atol=1e-3)
 
 
-def test_codes_refuse_padding_missing_keys_and_unfolded_models(model, prompts, clean, tiny, refuses):
+def test_codes_refuse_padding_and_missing_keys(model, prompts, clean, refuses):
     spots, directions = prompts.end[:, None], torch.eye(2, 32)
     with refuses("positions must lie between 0 and each prompt's END: . of 10 do not"):
         th.position_codes(model, clean, (2, 0), directions, torch.full_like(spots, clean.tokens.shape[1] - 1))
     with refuses("does not hold the keys of the reader's layer 2"):
         th.position_codes(model, th.run(model, prompts, caches=3), (2, 0), directions, spots)
-    raw = tiny("tiny-llama", fold=False)
-    made = th.tasks.ioi.generate(raw, 3)
-    with refuses("gain of its own.*fold=True"):
-        th.position_codes(raw, th.run(raw, made, "all"), (2, 1), directions, made.end[:, None])

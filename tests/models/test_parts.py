@@ -42,20 +42,52 @@ def everything_refuses(calls, refuses, match):
             call()
 
 
-@pytest.mark.parametrize("name", ["blocks.1.attn.hook_pattern", "blocks.2.hook_resid_pre", "blocks.0.hook_attn_out",
-                                  "blocks.3.mlp.hook_in", "ln_final.hook_scale"])  # fmt: skip
-def test_hooks_of_the_readers_own_are_refused_by_name_and_gone_after_a_reset(ready, refuses, name):
-    """Some of them would act in a run and some would be passed over."""
+ANEW = ("run", "keep_heads", "text_loss", "logits")  # the others compute blocks anew for a run made before
+
+
+@pytest.mark.parametrize("name", ["embed.hook_out", "blocks.1.attn.hook_pattern", "blocks.2.hook_resid_pre",
+                                  "blocks.0.hook_attn_out", "blocks.3.mlp.hook_in"])  # fmt: skip
+def test_the_readers_own_hooks_act_in_runs_and_what_would_leave_them_out_is_refused(ready, refuses, name):
     model, calls = ready
     before = th.logits(model, calls["run"]())
-    model.add_hook(name, lambda value, hook: 0 * value)
+    model.add_hook(name, lambda value, hook: 0.5 * value)
     try:
-        everything_refuses(calls, refuses, f"hooks of its own at .*{name}.*reset_hooks.*hooks=")
+        hooked = calls["run"]()
+        ends = hooked.prompts.end
+        own = model(hooked.tokens)[range(len(ends)), ends]
+        torch.testing.assert_close(th.logits(model, hooked), own, atol=1e-4, rtol=1e-3)
+        assert not torch.allclose(own, before, atol=1e-2)
+        everything_refuses({n: call for n, call in calls.items() if n not in ANEW}, refuses, "a hook of its own at")
     finally:
         model.reset_hooks()
     for call in calls.values():
         call()
     assert torch.equal(th.logits(model, calls["run"]()), before)
+
+
+def test_hooks_of_pytorch_act_too(ready, refuses):
+    model, calls = ready
+    handle = model.blocks[1].mlp.register_forward_hook(lambda module, args, out: 0.5 * out)
+    try:
+        hooked = calls["run"]()
+        own = model(hooked.tokens)[range(3), hooked.end]
+        torch.testing.assert_close(th.logits(model, hooked), own, atol=1e-4, rtol=1e-3)
+        with refuses("a hook of its own at blocks.1.mlp"):
+            calls["rerun_last"]()
+        th.rerun_last(model, hooked, start=2)  # it acts before
+        with refuses("made with a hook at blocks.1.mlp"):
+            th.direct_logit_attribution(model, hooked)
+    finally:
+        handle.remove()
+
+
+def test_a_hook_after_the_blocks_is_refused(ready, refuses):
+    model, calls = ready
+    model.add_hook("ln_final.hook_scale", lambda value, hook: 2 * value)
+    try:
+        everything_refuses(calls, refuses, "hook of its own at ln_final.hook_scale.*reset_hooks")
+    finally:
+        model.reset_hooks()
 
 
 def test_training_mode_autocast_and_half_precision_are_refused(ready, refuses):

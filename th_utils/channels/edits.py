@@ -60,7 +60,14 @@ def scale_component(weights: HeadWeights, target: Channel, factor: float) -> lis
     """
     same_model(weights=weights, channel=target)
     return [
-        _edit(weights, f"{name} ×{factor:g}", head, "W_O", (factor - 1) * (weights.W_O[head] @ v)[:, None], v[None])
+        _edit(
+            weights,
+            f"{name} ×{factor:g}",
+            head,
+            "W_O",
+            (factor - 1) * (weights.W_O[head] @ v)[:, None],
+            _before_gain(weights, head, v)[None],
+        )
         for name, head, v in zip(target.names, target.heads, target.directions, strict=True)
     ]
 
@@ -69,24 +76,31 @@ def set_component(weights: HeadWeights, target: Channel, value: float | Sequence
     """Remove each component and write the constant `value·v` instead, through b_O: the weight form of `Channel.set`."""
     values = target.per_component(value, "value")
     return [
-        _edit(weights, f"{e.name} = {float(a):g}", e.head, "W_O", e.left, e.right, float(a) * v)
-        for e, a, v in zip(scale_component(weights, target, 0.0), values, target.directions, strict=True)
+        _edit(weights, f"{e.name} = {float(a):g}", e.head, "W_O", e.left, e.right, float(a) * e.right[0])
+        for e, a in zip(scale_component(weights, target, 0.0), values, strict=True)
     ]
+
+
+def _before_gain(weights: HeadWeights, head: Head, v: Tensor) -> Tensor:
+    """Return what a head has to write for `v` to come out behind the gain of a norm after attention."""
+    return v if weights.gain_O is None else v / weights.gain_O[head[0]]
 
 
 def scale_head(weights: HeadWeights, head: Head, factor: float) -> Edit:
     """Multiply all a head writes (W_O; the bias b_O belongs to the layer and stays)."""
     head, eye = weights.check_head(head), torch.eye(weights.d_head).to(weights.W_O)
-    return _edit(weights, f"{label(head)} ×{factor:g}", head, "W_O", (factor - 1) * eye, weights.W_O[head])
+    return _edit(weights, f"{label(head)} ×{factor:g}", head, "W_O", (factor - 1) * eye, weights.own("W_O", head))
 
 
 def scale_query(weights: HeadWeights, head: Head, factor: float) -> Edit:
     """Multiply a head's queries (W_Q and, where the model has one, b_Q): its attention scores grow by the same factor.
 
-    Above 1 attention becomes sharper, below 1 flatter, below 0 it turns to what it avoided. `edited` refuses it where a
-    model normalises its queries, as the factor would be taken off again.
+    Above 1 attention becomes sharper, below 1 flatter, below 0 it turns to what it avoided.
+    Raises `ValueError` where a norm follows, which undoes it.
     """
     head = weights.check_head(head)
+    if weights.gain_Q is not None:
+        raise ValueError("this model normalises its queries, which undoes a factor: use scale_reading or scale_head")
     eye, bias = torch.eye(weights.d_head).to(weights.W_Q), weights.b_Q[head]
     added = (factor - 1) * bias if bias.any() else None
     return _edit(weights, f"{label(head)} query ×{factor:g}", head, "W_Q", weights.W_Q[head], (factor - 1) * eye, added)
@@ -103,7 +117,7 @@ def scale_reading(weights: HeadWeights, reader: Head, directions: Float[Tensor, 
     basis, size, _ = torch.linalg.svd(directions.T, full_matrices=False)
     basis = basis[:, size > 1e-5 * size.max()]
     name = f"{label(reader)} reads ×{factor:g}"
-    return _edit(weights, name, reader, "W_Q", (factor - 1) * basis, basis.T @ weights.W_Q[reader])
+    return _edit(weights, name, reader, "W_Q", (factor - 1) * basis, basis.T @ weights.own("W_Q", reader))
 
 
 def _edit(weights: HeadWeights, name: str, head: Head, matrix: str, left, right, bias=None) -> Edit:

@@ -13,11 +13,12 @@ from jaxtyping import Float, Int
 from scipy.optimize import linprog
 from torch import Tensor
 
-from .._guards import numbers
+from .._guards import all_finite, numbers
 from ..models import laws, parts
+from ..runs.patching import Edge, patch_input
 from ..runs.record import Run, require_current, within
 from ..stats import array
-from ..weights.heads import Head, check_head
+from ..weights.heads import Head, check_head, label
 
 
 @torch.no_grad()
@@ -29,17 +30,41 @@ def position_codes(
     `b_i = q·k_i / √d_head` as in the run; `κ_i = (R v W_Q)·k_i / (s √d_head)` with the run's own rotated keys, the
     rotation R at END and the scale s of the reader's normalisation at END. Adding `a` (in units of the residual
     stream) along the directions gives scores `b_i + a·κ_i` as long as s stays, and nothing in between reacts.
-    Raises `ValueError` for `fold=False`, runs of another model, and directions or positions of another shape.
+    Where attention is more than the softmax of q·k / √d_head (norms of queries, soft caps), b is the log of attention
+    and κ its slope, measured by `patch_input`: the norms react, and only differences between positions have a meaning.
+    Raises `ValueError` for runs of another model, directions or positions of another shape, and positions that the
+    reader cannot see.
     """
     require_current(model, base)
     size = parts.shape(model)
     layer, head = check_head(reader, size.layers, size.heads)
     if layer >= base.n_layers or base.keys[layer].shape[1] == 0:
         raise ValueError(f"base does not hold the keys of the reader's layer {layer}: run it whole, see run(caches=)")
-    positions, resid = within(base, positions), base.at().resid[layer]
-    directions = numbers("directions", directions, {"k": None, "d_model": size.d_model}, resid)
+    positions = within(base, positions)
+    directions = numbers("directions", directions, {"k": None, "d_model": size.d_model}, base.z)
+    if plain_attention(model, base, (layer, head)):
+        return _formula(model, base, (layer, head), directions, positions)
+    return _measured(model, base, (layer, head), directions, positions)
+
+
+def plain_attention(model, base: Run, reader: Head) -> bool:
+    """Tell whether a head's attention from END is the softmax of q·k / √d_head over all positions that it sees.
+
+    Attention tells scores up to a constant per prompt.
+    """
+    places = torch.arange(base.tokens.shape[1], device=base.end.device).expand(len(base), -1)
+    none = base.z.new_zeros(1, base.resid.shape[-1])
+    scores, _ = _formula(model, base, reader, none, places)
+    attention = base.at().pattern[reader]
+    most, where = attention.max(-1, keepdim=True)
+    apart = scores - scores.gather(-1, where) - (attention / most).log()
+    return bool((apart.where(attention > 1e-6, 0.0).abs() < 1e-2).all())  # smaller ones are noise
+
+
+def _formula(model, base: Run, reader: Head, directions: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    (layer, head), size, resid = reader, parts.shape(model), base.at().resid[reader[0]]
     scale = laws.input_scale(model, layer, resid)
-    added = laws.input_norm(model, layer).linear(directions) @ parts.head_matrix(model, layer, "W_Q")[head]
+    added = laws.input_law(model, layer).linear(directions) @ parts.head_matrix(model, layer, "W_Q")[head]
     angles = laws.rotary(model, resid, base.end[:, None], layer)
     batch = torch.arange(len(base), device=resid.device)[:, None]
     keys = base.keys[layer][batch, positions, head // size.groups]
@@ -52,6 +77,19 @@ def position_codes(
     scores = torch.einsum("bk,bik->bi", query[:, 0], keys) / root
     codes = [torch.einsum("bvk,bik->biv", rotated(part.expand(len(base), -1, -1)), keys) for part in added.split(256)]
     return scores, torch.cat(codes, -1) / (scale[:, None, None] * root)
+
+
+def _measured(model, base: Run, reader: Head, directions: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    scores = base.at().pattern[reader].gather(1, positions).log()
+    if not all_finite(scores):
+        raise ValueError(f"head {label(reader)} cannot see some of these positions from END, and has no scores there")
+    step, slopes = 1e-2 * float(base.at().resid[reader[0]].norm(dim=-1).mean()), []
+    for part in directions.split(256):
+        changes = step * torch.cat([part, -part])[:, None].expand(-1, len(base), -1)
+        pattern = patch_input(model, base, Edge(reader), changes).pattern
+        up, down = pattern.gather(2, positions.expand(len(changes), -1, -1)).log().chunk(2)
+        slopes.append((up - down) / (2 * step))
+    return scores, torch.cat(slopes).movedim(0, -1)
 
 
 def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:

@@ -78,7 +78,7 @@ def _scale(part, resid: Tensor) -> Tensor:
     return scale
 
 
-def input_norm(model, layer: int) -> Norm:
+def input_law(model, layer: int) -> Norm:
     """Return the law of the norm before a layer's heads."""
     return _law(model.blocks[layer].ln1, model.cfg.d_model, model.W_E)
 
@@ -88,9 +88,23 @@ def input_scale(model, layer: int, resid: Float[Tensor, "... d_model"]) -> Tenso
     return _scale(model.blocks[layer].ln1, resid)
 
 
+def head_norm(model, layer: int, name: str) -> Norm | None:
+    """Return the law of the norm on a layer's queries ("q") or keys ("k"), of each head or across all, or None."""
+    norm = getattr(model.blocks[layer].attn, f"{name}_norm", None)
+    weight = getattr(getattr(norm, "original_component", None), "weight", None)
+    if getattr(norm, "original_component", None) is None:
+        return None
+    return _law(norm, model.cfg.d_head if weight is None else weight.numel(), model.W_E)
+
+
 def final_norm(model, resid: Tensor) -> Tensor:
     """Compute the normalised stream that the unembedding reads."""
     return model.ln_final(resid)
+
+
+def final_law(model) -> Norm:
+    """Return the law of the final norm."""
+    return _law(model.ln_final, model.cfg.d_model, model.W_E)
 
 
 def final_scale(model, resid: Float[Tensor, "... d_model"]) -> Tensor:
@@ -193,12 +207,10 @@ def unembed(model, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... v
 
 
 def answer_direction(model, answer: Int[Tensor, " batch"], distractor: Int[Tensor, " batch"]):
-    """Return the direction in the last stream, at scale 1, that favours the answer, `[batch, d_model]`; and a constant.
+    """Return D [batch, d_model] and a constant c with logit(answer) − logit(distractor) = `final_norm(x)`·D + c.
 
-    It is W_U[answer] − W_U[distractor] as the final norm passes it on, in logits before a soft cap.
+    Logits are those before a soft cap. `final_law(model).adjoint(D)` is the same direction before the final norm.
     """
-    W_U, b_U = unembedding(model)
-    law, factor = _law(model.ln_final, model.cfg.d_model, W_U), logit_law(model).factor
+    (W_U, b_U), factor = unembedding(model), logit_law(model).factor
     difference = (W_U[:, answer] - W_U[:, distractor]).T * factor
-    constant = difference @ law.bias + (0.0 if b_U is None else (b_U[answer] - b_U[distractor]) * factor)
-    return law.adjoint(difference), constant
+    return difference, 0.0 if b_U is None else (b_U[answer] - b_U[distractor]) * factor

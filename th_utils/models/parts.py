@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..weights.heads import HeadWeights
-from .state import edits, fingerprint, of_model
+from .state import of_model
 
 MATRICES = ("W_Q", "W_K", "W_V", "W_O")
 
@@ -39,24 +38,6 @@ def kind(model) -> str:
 def tokenizer(model):
     """Return the model's tokenizer."""
     return of_model(model, "tokenizer")
-
-
-def head_weights(model) -> HeadWeights:
-    """Copy the attention weights out of a model (see `HeadWeights` for shapes and conventions)."""
-    size = shape(model)
-    stacked = {}
-    for name in MATRICES:
-        layers = torch.stack([head_matrix(model, layer, name) for layer in range(size.layers)])
-        stacked[name] = layers.repeat_interleave(size.groups, dim=1) if name in ("W_K", "W_V") else layers
-    for name in ("b_Q", "b_K", "b_V"):
-        rows = [head_bias(model, layer, name) for layer in range(size.layers)]
-        if rows[0] is None:
-            stacked[name] = torch.zeros(size.layers, size.heads, size.d_head).to(stacked["W_Q"])
-        else:
-            biases = torch.stack(rows)
-            stacked[name] = biases.repeat_interleave(size.heads // biases.shape[1], dim=1)
-    # Copied inside `th.edited` they are the weights of another model.
-    return HeadWeights(**stacked, fingerprint=fingerprint(model) + " edited" * bool(edits(model)))
 
 
 def require_heads(model) -> None:

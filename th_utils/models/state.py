@@ -17,7 +17,7 @@ _EDITS: WeakKeyDictionary = WeakKeyDictionary()
 
 def of_model(model, name: str):
     """Return an attribute of a model; `TypeError` for what is no `TransformerBridge`."""
-    if (found := getattr(model, name, None)) is None or not hasattr(model, "cfg"):
+    if (found := getattr(model, name, None)) is None:
         raise TypeError(f"model must be a TransformerBridge from th.load_model(), got {model!r:.80}")
     return found
 
@@ -104,7 +104,8 @@ def _hooked(model) -> dict[str, torch.nn.Module]:
         if inside["_forward_hooks"] or inside["_forward_pre_hooks"]:
             hooks = (*module._forward_hooks.items(), *module._forward_pre_hooks.items())
             if not all(_is_library(module, n, hook) for n, hook in hooks):
-                found[getattr(module, "name", None) or name.replace("_original_component.", "")] = module
+                point = hasattr(module, "fwd_hooks")  # by the name that readers know
+                found[module.name if point else name.replace("_original_component.", "")] = module
     return found
 
 
@@ -122,7 +123,8 @@ def _of_library(function) -> bool:
 
 def _modules(model) -> list[tuple[str, torch.nn.Module, dict]]:
     """List the parts of a model by name, with their attributes, once: they are asked for in every re-run."""
-    if "_th_modules" not in model.__dict__:
+    kept = of_model(model, "cfg") and model.__dict__
+    if "_th_modules" not in kept:
         named = of_model(model, "named_modules")()
-        model.__dict__["_th_modules"] = [(name, module, module.__dict__) for name, module in named]
-    return model.__dict__["_th_modules"]
+        kept["_th_modules"] = [(name, module, module.__dict__) for name, module in named]
+    return kept["_th_modules"]

@@ -46,8 +46,10 @@ def direct_logit_attribution(model, result: Run) -> Attribution:
     require_current(model, result, ["hook_attn_out", *streams])
     direction, constant = laws.answer_direction(model, result.prompts.answer, result.prompts.distractor)
     resid, z = result.at().resid, result.at().z
+    norm, heads, bias = laws.final_law(model), [], []
+    constant = constant + direction @ norm.bias
     # The final norm divides by one number per prompt, which the model itself tells.
-    direction, heads, bias = direction / laws.final_scale(model, resid[-1])[:, None], [], []
+    direction = norm.adjoint(direction) / laws.final_scale(model, resid[-1])[:, None]
     # Layer by layer, as stacking all W_O would copy them, and W_O towards the direction first, which is least work.
     for layer, out in enumerate(z):
         (gain, shift), scale = laws.write_law(model, layer), laws.write_scale(model, layer, out.transpose(0, 1))

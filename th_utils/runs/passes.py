@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from ..models.forward import Call, cache, forward
+from ..models import parts
+from ..models.forward import Call, Done, cache, forward
 from .record import Run
 from .turning import Turned
 
@@ -16,21 +17,22 @@ RECORDS = {"resid": ("hook_resid_pre", 1), "q": ("attn.hook_q", 1), "z": ("attn.
 
 
 def whole(
-    model, tokens: Tensor, end: Tensor, hooks: list[Call], positions: str, start: int = 0,
+    model, tokens: Tensor, end: Tensor, hooks: list[Call], positions: str, start: int = 0, stop: int | None = None,
     stream: Tensor | None = None, keep: int | None = None, caches: int = 0,
 ) -> dict:  # fmt: skip
-    """Run prompts at all positions, from `stream` before layer `start` on; return the records of a `Run`."""
-    rows, layers, kept = torch.arange(len(tokens), device=tokens.device), len(model.blocks), []
+    """Run prompts at all positions, layers `start` (on `stream`) to before `stop`; return the records of a `Run`."""
+    rows, layers, kept = torch.arange(len(tokens), device=tokens.device), parts.shape(model).layers, []
+    stop = layers if stop is None else stop
 
     def stored(x: Tensor, axis: int) -> Tensor:
         return x if positions == "all" else x.movedim(axis, 1)[rows, end].unsqueeze(axis)
 
-    found, record = _recorder(start, layers, stored)
+    found, record = _recorder(start, stop, stored)
     if keep is not None:
         record.append((keep, "hook_resid_pre", lambda x: kept.append(x.clone())))
     past = cache(layers)
-    forward(model, tokens, hooks + record, past, start, stream=stream)
-    found = {name: torch.stack(values) for name, values in found.items()} | _caches(past, start, layers)
+    forward(model, tokens, hooks + record, past, start, stop, stream)
+    found = {name: torch.stack(values) for name, values in found.items()} | _caches(past, start, stop)
     for name in ("keys", "values"):
         found[name] = tuple(x[:, :0].clone() if i < caches else x for i, x in enumerate(found[name], start))
     return found | ({"kept": kept[0]} if kept else {})
@@ -49,6 +51,17 @@ def last(model, base: Run, hooks: Callable[[Turned], list[Call]], start: int, st
         at = end[:, :, None, None].expand_as(own[0])
         found[name] = tuple(before.scatter(1, at, new) for before, new in zip(old, own, strict=True))
     return found
+
+
+def cached(model, tokens: Tensor, layer: int, stream: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the keys and values, [batch, seq, kv_heads, d_head], that a layer makes of a stream at all positions."""
+
+    def enough(*_):
+        raise Done
+
+    past = cache(parts.shape(model).layers, see=enough)
+    forward(model, tokens, (), past, layer, layer + 1, stream)
+    return tuple(x[0] for x in _caches(past, layer, layer + 1).values())
 
 
 def _recorder(start: int, stop: int, stored: Callable[[Tensor, int], Tensor]) -> tuple[dict[str, list], list[Call]]:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._guards import numbers
-from ..models import laws, parts
+from ..models import laws, parts, state
 from ..weights.heads import Head, check_head, label
 from .attend import attend
 from .hooks import Hook
@@ -85,6 +85,7 @@ def patch_edges(
     late = [label(s) for s in senders if s[0] >= layer]
     if late or not senders:
         raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {', '.join(late) or 'none'}")
+    state.require_ready(model)
     old, new = edge.changed_at(clean).z, edge.changed_at(_replaced(clean, new)).z
     changes = torch.stack([laws.write_changes(model, i, old[i], h, new[i, h]) for i, h in senders])
     return patch_input(model, clean, edge, changes, chunk)._replace(senders=tuple(senders))

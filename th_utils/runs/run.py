@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from tqdm import tqdm
 
-from .._guards import all_finite, indices, whole
+from .._guards import all_finite, indices, numbers, whole
 from ..models import parts, state
 from ..tasks.prompts import Prompts
 from . import passes
@@ -115,26 +117,45 @@ def _check_base(model, base: Run, start: int, given: bool = True) -> set[str]:
     return before
 
 
-def rerun(model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16) -> Run:
+def rerun(
+    model, base: Run, hooks: Sequence[Hook] = (), batch_size: int = 16, stop: int | None = None
+) -> Run:  # fmt: skip
     """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)`, `Run.resumable_at`).
 
     The result stores the positions that `base` does. For edits of the weights (`edits.edited`) or hooks that act at
-    every position, in that layer and later: exact, and saves the layers before. Gradients flow to what the hooks
-    put in. Raises `ValueError` when `base` kept no layer or is of another model, or a hook is before that layer.
+    every position, in that layer and later: exact, and saves the layers before. `stop` ends before that layer, and the
+    result holds no later one. Gradients flow to what the hooks put in.
+    Raises `ValueError` when `base` kept no layer or is of another model, or a hook is before that layer.
     """
     if base.kept is None:
         raise ValueError("this run kept no layer to resume from: call run(..., keep=layer)")
     start, stream = base.kept
     hooked, named = _check_base(model, base, start), _named(model, hooks)
-    if (first := first_layer(hooks, parts.shape(model).layers)) < start:
+    layers = parts.shape(model).layers
+    stop = layers if stop is None else whole("stop", stop, start + 1, layers)
+    if (first := first_layer(hooks, layers)) < start:
         raise ValueError(f"a hook of layer {first} is before layer {start}, where the run was kept")
 
     def part(rows: slice) -> dict:
-        here = calls(named, hooked, rows)
-        return passes.whole(model, base.tokens[rows], base.end[rows], here, base.positions, start, stream[rows])
+        here = [call for call in calls(named, hooked, rows) if call[0] < stop]
+        return passes.whole(model, base.tokens[rows], base.end[rows], here, base.positions, start, stop, stream[rows])
 
     new = {n: _follow(getattr(base, n)[:start], x) for n, x in _in_batches(part, len(base), batch_size).items()}
     return replace(base, **_made_under(model, hooked), **new)
+
+
+def keys_and_values(
+    model, base: Run, layer: int, stream: Float[Tensor, "batch seq d_model"]
+) -> tuple[Float[Tensor, "batch seq kv_heads d_head"], Float[Tensor, "batch seq kv_heads d_head"]]:
+    """Compute the keys and values that a layer would make of another stream, as `Run.keys` and `Run.values` hold them.
+
+    Raises `ValueError` for runs of another model, and a stream of another shape.
+    """
+    _check_base(model, base, 0)
+    size = parts.shape(model)
+    layer = whole("layer", layer, 0, size.layers - 1)
+    shape = {"batch": len(base), "seq": base.tokens.shape[1], "d_model": size.d_model}
+    return passes.cached(model, base.tokens, layer, numbers("stream", stream, shape, base.z))
 
 
 def _follow(before, after):

@@ -25,7 +25,10 @@ class HeadWeights:
     residual stream divided by its scale.
 
     `W_Q, W_K, W_V`: [layers, heads, d_model, d_head]; `W_O`: [layers, heads, d_head, d_model];
-    `b_Q, b_K, b_V`: [layers, heads, d_head]; `fingerprint`: of the model they were copied from, None for weights made
+    `b_Q, b_K, b_V`: [layers, heads, d_head]. Where a model has norms on queries, keys or attention's output, or a
+    multiplier there, the gains are in W_Q, W_K and W_O, and kept as `gain_Q, gain_K` [layers, heads, d_head] and
+    `gain_O` [layers, d_model]: the product, and what is written, are then right up to one scale a position.
+    `fingerprint`: of the model they were copied from, None for weights made
     by hand. Raises `ValueError` for shapes that do not belong together, half precision, NaN or infinite values.
     """
 
@@ -36,6 +39,9 @@ class HeadWeights:
     b_Q: Float[Tensor, "layers heads d_head"]
     b_K: Float[Tensor, "layers heads d_head"]
     b_V: Float[Tensor, "layers heads d_head"]
+    gain_Q: Float[Tensor, "layers heads d_head"] | None = None
+    gain_K: Float[Tensor, "layers heads d_head"] | None = None
+    gain_O: Float[Tensor, "layers d_model"] | None = None
     fingerprint: str | None = None
 
     def __post_init__(self):
@@ -74,6 +80,13 @@ class HeadWeights:
         """
         return self._decomposed("_qk", self.W_Q, self.W_K.mT)
 
+    def own(self, name: str, head: Head) -> Tensor:
+        """Return W_Q, W_K or W_O of one head as it is in the model, without the gain of a norm that follows."""
+        gain = getattr(self, f"gain_{name[-1]}", None)
+        if gain is None:
+            return getattr(self, name)[head]
+        return getattr(self, name)[head] / gain[head[: gain.ndim - 1]]
+
     def _decomposed(self, name: str, left: Tensor, right: Tensor) -> Decomposition:
         """Decompose a product once, and anew only when one of its factors was written to in place."""
         written, (before, found) = (version(left), version(right)), self.__dict__.get(name, (None, None))
@@ -88,8 +101,8 @@ class HeadWeights:
 
     def to(self, *args, **kwargs) -> "HeadWeights":
         """Return the same weights in another dtype or on another device."""
-        tensors = {f.name: getattr(self, f.name).to(*args, **kwargs) for f in fields(self) if f.name != "fingerprint"}
-        return HeadWeights(**tensors, fingerprint=self.fingerprint)
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return HeadWeights(**{n: x.to(*args, **kwargs) if isinstance(x, Tensor) else x for n, x in given.items()})
 
 
 def check_head(head: Head, n_layers: int, n_heads: int) -> Head:

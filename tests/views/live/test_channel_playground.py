@@ -49,9 +49,9 @@ def test_pull_is_what_the_changed_output_adds_to_the_logit_difference(model, wei
     added = (found.z[0] - found.clean_z) @ weights.W_O[head]
     resid = base.at().resid[-1]
     W_U, _ = th.parts.unembedding(model)
-    towards = (W_U[:, prompts.answer] - W_U[:, prompts.distractor]).T
-    scale = th.parts.centred(model, resid).norm(dim=-1) / th.parts.final_norm(model, resid).norm(dim=-1)
-    expected = (th.parts.centred(model, added) * towards).sum(-1) / scale
+    towards, norm = (W_U[:, prompts.answer] - W_U[:, prompts.distractor]).T, th.laws.final_law(model)
+    scale = norm.centred(resid).norm(dim=-1) / th.laws.final_norm(model, resid).norm(dim=-1)
+    expected = (norm.centred(added) * towards).sum(-1) / scale
     moved = attention_under(reads, CHANGES) - attention_under(reads, 0 * CHANGES)
     torch.testing.assert_close((moved * reads["pull"]).sum(-1), expected, atol=1e-4, rtol=1e-3)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..._guards import numbers, same_model
 from ...channels.channel import Channel
-from ...channels.reach import position_codes
+from ...channels.reach import plain_attention, position_codes
 from ...models import laws, parts, state
 from ...runs.metrics import logit_difference
 from ...runs.patching import Edge, patch_input
@@ -55,7 +55,7 @@ def reading(model, base: Run, target: Channel, head: Head) -> dict[str, Tensor]:
     b, kappa = position_codes(model, base, head, directions, torch.where(valid, positions, 0))
 
     stream, final = base.at().resid[layer], base.at().resid[-1]
-    norm, scale = laws.input_norm(model, layer), laws.input_scale(model, layer, stream)
+    norm, scale = laws.input_law(model, layer), laws.input_scale(model, layer, stream)
     resid, v = norm.centred(stream), norm.centred(directions)
     width = resid.shape[-1] * scale.square()
     keys, values = (x[layer][:, :, index // size.groups] for x in (base.keys, base.values))
@@ -67,11 +67,12 @@ def reading(model, base: Run, target: Channel, head: Head) -> dict[str, Tensor]:
         beta = torch.einsum("bk,bsk->bs", rotated, keys) / laws.attention_scale(model)
     towards, _ = laws.answer_direction(model, base.prompts.answer, base.prompts.distractor)
     gain, _ = laws.write_law(model, layer)
+    towards = laws.final_law(model).adjoint(towards) * gain
     written = torch.einsum("bsk,kd->bsd", values, parts.head_matrix(model, layer, "W_O")[index])
     passed = laws.final_scale(model, final) * laws.write_scale(model, layer, base.at().z[layer].transpose(0, 1))
     return {
         "b": b.masked_fill(~valid, -torch.inf), "beta": beta, "kappa": kappa,
-        "pull": torch.einsum("bsd,bd->bs", written, towards * gain) / passed[:, None],
+        "pull": torch.einsum("bsd,bd->bs", written, towards) / passed[:, None],
         "cross": 2 * resid @ v.T / width[:, None], "square": (v @ v.T)[None] / width[:, None, None],
     }  # fmt: skip
 
@@ -93,7 +94,8 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
     `base` is the run of a few prompts (END is enough), one button each; `heads` are later heads, such as the name
     movers; each component gets a slider from -limit to limit (by default twice the largest coordinate in these
     prompts). `names` is what `answer` and `distractor` of the prompts are called. The picture shows the first prompt
-    and head at three settings of the first component, and the whole model's answer to the first four prompts.
+    and head at three settings of the first component, and the whole model's answer to the first four prompts. It stays
+    a picture on a model whose attention is not `plain_attention`.
     Raises `RuntimeError` when the page's arithmetic disagrees with the model's by 1e-3 of attention or more, and
     `ValueError` for records of other models, heads not after the channel, and limits below the model's coordinates.
     """
@@ -104,14 +106,15 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
     reach = numbers("limits", reach, {"components": len(target)}, natural)
     if (largest > reach).any():
         raise ValueError(f"limits must reach the model's own coordinates {largest.tolist()}, got {reach.tolist()}")
-    reads = [reading(model, base, target, head) for head in heads]
+    live = all(plain_attention(model, base, head) for head in heads)
+    reads = [reading(model, base, target, head) for head in heads] if live else []
     changes = torch.stack([-reach - natural, 0 * natural, reach - natural])
-    for head, read in zip(heads, reads, strict=True):
+    for head, read in zip(heads, reads, strict=live):
         exact = patch_input(model, base, Edge(head, "q"), changes @ target.directions.to(changes)).pattern
         gap = float((torch.stack([attention_under(read, change) for change in changes]) - exact).abs().max())
         if not gap < AGREE:
             raise RuntimeError(f"the page's attention of head {label(head)} is {gap:.1e} from the model's, {AGREE} or "
-                               "more: load the model with fold=True, and run it again as it is now")  # fmt: skip
+                               "more: run the model again as it is now")  # fmt: skip
     lead, whole = logit_difference(model, base), _whole_model(model, base, target, natural, reach)
     word = parts.tokenizer(model).decode
     data = {
@@ -126,11 +129,10 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
             for p, n in enumerate((prompts.end + 1).tolist())
         ],
     }  # fmt: skip
-    change = torch.zeros(3, len(target)).to(natural)
-    change[:, 0] = changes[:, 0, 0]  # the other components stay as the model left them
-    shares = attention_under({name: x[:1].expand(3, *x.shape[1:]) for name, x in reads[0].items()}, change)
-    picture = _picture(data, shares.cpu().numpy(), natural, reach)
-    return finish(picture, title, alt, colours=64).enlivened("channel-playground", data)
+    first = changes[:, :1, :1] * target.directions[0].to(changes)  # the other components stay as the model left them
+    shares = patch_input(model, base.select([0]), Edge(heads[0], "q"), first).pattern[:, 0]
+    still = finish(_picture(data, shares.cpu().numpy(), natural, reach), title, alt, colours=64)
+    return still.enlivened("channel-playground", data) if live else still
 
 
 def _whole_model(model, base: Run, target: Channel, natural: Tensor, reach: Tensor) -> Float[Tensor, "batch k grid"]:
