@@ -117,9 +117,14 @@ def table(classes: dict[str, str], found: dict[str, list[dict]]) -> str:
     lines = []
     for family, rows in found.items():
         verdicts = [row["verdict"] for row in rows]
-        why = list(dict.fromkeys(row["why"] for row in rows if row["why"]))
+        why = list(dict.fromkeys(brief(row["why"]) for row in rows if row["why"]))
         lines.append(f"| {family} | {classes[family]} | {' | '.join(verdicts)} | {escaped('; '.join(why))} |")
     return TEXT.format(n=len(found), counts=counts, date=date.today(), versions=versions, rows="\n".join(lines))
+
+
+def brief(why: str) -> str:
+    """Return a reason without what every reason says."""
+    return why.split(" cannot be run here: ")[-1].split("; TransformerLens' own")[0].split(": try fold=False")[0]
 
 
 def escaped(text: str) -> str:
