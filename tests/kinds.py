@@ -232,10 +232,12 @@ def edits(case: Case) -> list[float]:
         own = case.hooked((f"blocks.{MIDDLE}.attn.hook_{point}", scaled))
         try:
             with th.edited(case.model, make(weights, head, 0.3)):
-                found.append(gap(case.log_p(th.run(case.model, case.prompts)), own))
+                found.append(gap(ours := case.log_p(th.run(case.model, case.prompts)), own))
+                if not gap(ours, case.log_p(case.clean)) > CLOSE / 10:
+                    raise AssertionError(f"{make.__name__} does nothing")
                 found.append(gap(case.log_p(th.rerun(case.model, base)), own))
         except ValueError as error:
-            if point == "z" or "norm" not in str(error):
+            if point == "z" or "normalises its queries" not in str(error):
                 raise
     return found
 
@@ -246,7 +248,9 @@ def patches(case: Case) -> list[float]:
     (layer, head), (before, h), new = (LAYERS - 1, 3), (0, 1), change(case.clean.z)
     for via, read_at, where in (("q", end, end), ("q", end - 1, end - 1), ("k", end, end - 2), ("k", end, far),
                                 ("v", end, end - 2), ("v", end, far)):  # fmt: skip
-        ours = th.patch_edges(model, case.clean, new, th.Edge((layer, head), via, read_at, where), [(before, h), (1, 0)])
+        ours = th.patch_edges(
+            model, case.clean, new, th.Edge((layer, head), via, read_at, where), [(before, h), (1, 0)]
+        )
         seen: dict[str, torch.Tensor] = {}
 
         def look(name, at=None, seen=seen):

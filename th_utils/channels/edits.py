@@ -17,7 +17,6 @@ from torch import Tensor
 
 from .._guards import numbers, same_model
 from ..models import parts, state
-from ..runs.trial import normalises_queries
 from ..weights.heads import Head, HeadWeights, check_head, label
 from .channel import Channel
 
@@ -174,11 +173,6 @@ def _uninterrupted() -> Iterator[None]:
             outer(*waiting[0])
 
 
-def _scales(weight: Tensor, change: Tensor) -> bool:
-    """Tell whether a change is a multiple of what it changes."""
-    return bool(torch.cosine_similarity(weight.flatten(), change.to(weight).flatten(), 0).abs() > 1 - 1e-5)
-
-
 def changes_of(model, edit: Edit) -> list[tuple[Tensor, Tensor]]:
     """List (view of a weight, what is added to it) for an edit, b_O aside. Raises `ValueError` as `edited`."""
     same_model(model=state.fingerprint(model), edit=edit)
@@ -190,9 +184,6 @@ def changes_of(model, edit: Edit) -> list[tuple[Tensor, Tensor]]:
     change = edit.left @ edit.right.to(edit.left)
     if change.shape != view.shape:
         raise ValueError(f"edit {edit.name!r} is {[*change.shape]}, the matrix is {[*view.shape]}")
-    if edit.matrix == "W_Q" and _scales(view, change) and normalises_queries(model, layer):
-        fix = "change attention with a hook at attn.hook_pattern"
-        raise ValueError(f"edit {edit.name!r} scales queries, which a norm of this model scales back: {fix}")
     changes = [(view, change.to(view))]
     if edit.bias is None:
         return changes
