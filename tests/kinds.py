@@ -65,6 +65,7 @@ KINDS: dict[str, tuple[str, dict]] = {
                                                    "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8,
                                                    "n_routed_experts": 4, "first_k_dense_replace": 3, "n_group": 1,
                                                    "topk_group": 1, "num_experts_per_tok": 2}),
+    "layers scaled as a whole": ("Gemma4TextConfig", WINDOWS | {"per_layer_config": {}}),
     "states": ("MambaConfig", {"num_hidden_layers": LAYERS, "hidden_size": 32, "state_size": 4}),
 }  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 They say nothing sensible and are not meant to: they let every function and notebook run in seconds,
 offline, on three plain shapes of model (LayerNorm with learned positions, parallel blocks with partial
-rotary, grouped-query RMSNorm) and on one with norms on queries and keys, norms after attention and MLP, and windows. Weights are drawn wider than a trainer would, so that attention patterns
-differ between heads and norms have something to fold.
+rotary, grouped-query RMSNorm) and on one with norms on queries and keys, norms after attention and MLP,
+and windows. Weights are drawn wider than a trainer would, so that attention patterns differ between heads
+and norms have something to fold.
 
 `python tests/tiny_models.py FOLDER` writes FOLDER/tiny-gpt2 and the others.
 """
@@ -104,8 +105,8 @@ def configs(vocabulary: int) -> dict:
         "tiny-neox": GPTNeoXConfig(rotary_pct=0.5, use_parallel_residual=True, **sizes, **tokens),
         "tiny-llama": LlamaConfig(num_key_value_heads=2, tie_word_embeddings=True, **sizes, **tokens),
         "tiny-gemma3": Gemma3TextConfig(
-            num_key_value_heads=2, head_dim=8, sliding_window=16, layer_types=["sliding_attention", "full_attention"] * 2,
-            **sizes, **tokens,
+            num_key_value_heads=2, head_dim=8, sliding_window=16,
+            layer_types=["sliding_attention", "full_attention"] * 2, **sizes, **tokens,
         ),  # fmt: skip
     }
 

@@ -20,10 +20,10 @@ TIMEOUT = 600  # seconds for one family
 # What a small model has, by the names that configurations use for it.
 SMALL = {
     3: ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    4: ("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads", "sliding_window", "window_size", "num_experts",
-        "num_local_experts", "n_routed_experts", "moe_num_experts", "qk_rope_head_dim", "qk_nope_head_dim",
-        "state_size", "mamba_d_state", "ssm_state_size", "rotary_dim", "attention_chunk_size", "index_n_heads",
-        "index_topk", "linear_num_value_heads", "linear_num_key_heads"),
+    4: ("num_attention_heads", "num_key_value_heads", "n_head", "n_heads", "num_heads", "sliding_window",
+        "window_size", "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "qk_rope_head_dim",
+        "qk_nope_head_dim", "state_size", "mamba_d_state", "ssm_state_size", "rotary_dim", "attention_chunk_size",
+        "index_n_heads", "index_topk", "linear_num_value_heads", "linear_num_key_heads"),
     2: ("num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts"),
     1: ("n_group", "topk_group", "first_k_dense_replace", "mamba_n_groups", "n_groups"),
     8: ("head_dim", "global_head_dim", "v_head_dim", "q_lora_rank", "kv_lora_rank", "linear_key_head_dim",
@@ -138,11 +138,11 @@ TEXT = """# Which families run
 
 Written by `make reach`; not by hand.
 
-One small random model of each of the {n} decoder families that transformers has and TransformerLens lists was tried, with
-folded and with raw weights: {counts} ({date}; {versions}).
-*Right* means that runs, re-runs of the last token under hooks, hooks in whole runs, edits, patched edges into queries, keys
-and values, attribution, losses and gradients agree with transformers' own model on prompts without padding, and with
-TransformerLens' own forward pass. Sizes are small, windows are shorter than the prompts, and weights are random.
+One small random model of each of the {n} decoder families that transformers has and TransformerLens lists was tried,
+with folded and with raw weights: {counts} ({date}; {versions}).
+*Right* means that runs, re-runs of the last token under hooks, hooks in whole runs, edits, patched edges into queries,
+keys and values, attribution, losses and gradients agree with transformers' own model on prompts without padding, and
+with TransformerLens' own forward pass. Sizes are small, windows are shorter than the prompts, and weights are random.
 
 | family | class | folded | raw | why, or but |
 | --- | --- | --- | --- | --- |

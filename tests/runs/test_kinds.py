@@ -11,27 +11,24 @@ import torch
 
 import th_utils as th
 
+NO_HEADS = "no attention heads with a query, key, value and output matrix"
 REFUSED = {
     ("sinks", True): "TransformerLens computes other log-probabilities .*fold=False",
-    ("low-rank keys", True): "no attention heads with a query, key, value and output matrix",
-    ("low-rank keys", False): "no attention heads with a query, key, value and output matrix",
-    ("states", True): "no attention heads with a query, key, value and output matrix",
-    ("states", False): "no attention heads with a query, key, value and output matrix",
+    ("low-rank keys", True): NO_HEADS,
+    ("low-rank keys", False): NO_HEADS,
+    ("layers scaled as a whole", True): "does more than add what attention and MLP write",
+    ("layers scaled as a whole", False): "does more than add what attention and MLP write",
+    ("states", True): NO_HEADS,
+    ("states", False): NO_HEADS,
 }
 READ_ONLY = {
-    "a gate",
-    "one norm for embedding and end",
-    "local attention of transformers",
-    "rotary attention of transformers",
-    "a decoder inside",
-}
+    "a gate", "one norm for embedding and end", "local attention of transformers",
+    "rotary attention of transformers", "a decoder inside",
+}  # fmt: skip
 NORMED = {
-    "a gate",
+    "norms of queries and keys", "one norm of all queries, norms after", "two rotary bases", "a gate",
     "one norm for embedding and end",
-    "norms of queries and keys",
-    "one norm of all queries, norms after",
-    "two rotary bases",
-}
+}  # fmt: skip
 ALL = [(kind, fold) for kind in kinds.KINDS for fold in (True, False)]
 
 
@@ -77,3 +74,22 @@ def test_scaled_queries_are_refused_where_a_norm_scales_them_back(refuses, kind)
     basis = weights.W_Q[1, 2].T[:1]
     with th.edited(model, th.scale_reading(weights, (1, 2), basis, 0.0)):  # changes their direction
         pass
+
+
+def test_a_model_that_transformer_lens_does_not_load_is_refused_in_its_words(refuses, tmp_path):
+    kinds.write(tmp_path, "BioGptConfig", kinds.SIZES)
+    with refuses("TransformerLens does not load .*, a BioGptForCausalLM .*fold=False"):
+        th.load_model(tmp_path)
+
+
+def test_a_model_that_looks_ahead_is_refused(refuses):
+    """What it makes of a prompt would depend on padding."""
+    seen = kinds.Case.load(folder("plain"), True).model
+
+    def mean(_, args, out):
+        return out + out.mean(1, keepdim=True)
+
+    mean.__module__ = "transformers.as_if"  # part of the model, not the reader's
+    seen.blocks[1].mlp.register_forward_hook(mean)
+    with refuses("what follows a token changes what it says"):
+        th.run(seen, th.tasks.ioi.generate(seen, 2))

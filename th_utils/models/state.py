@@ -118,7 +118,8 @@ def _is_library(module, number: int, hook) -> bool:
 
 
 def _of_library(function) -> bool:
-    return (getattr(function, "__module__", None) or "").startswith(("transformer_lens.", "transformers.", "accelerate."))
+    module = getattr(function, "__module__", None) or ""
+    return module.startswith(("transformer_lens.", "transformers.", "accelerate."))
 
 
 def _modules(model) -> list[tuple[str, torch.nn.Module, dict]]:

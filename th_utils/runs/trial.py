@@ -96,7 +96,7 @@ def _try(model) -> Reach:
         short = last(model, base, lambda turned, n=named: calls(n, set(), turned=turned), middle, layers)
         (end, again), size = (found["resid"][-1][:, 0] for found in (full, short)), max(1.0, float(plain.abs().max()))
         if (apart := _gap(end, again)) > laws.CLOSE * size:
-            raise ValueError(f"going on from stored keys and values gives another stream (by {apart:.1g}) under {point}")
+            raise ValueError(f"going on from stored keys and values gives another stream (by {apart:.1g}): {point}")
         acts[point] = _gap(end, plain) > 1e-5 * size
         if not (acts[point] or point.endswith("pattern")):
             raise ValueError(f"a hook at {point} does not change what it says")
