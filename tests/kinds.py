@@ -41,6 +41,8 @@ KINDS: dict[str, tuple[str, dict]] = {
     "norms after, caps, some windows": ("Gemma2Config", WINDOWS | {"final_logit_softcapping": 3.0,
                                                                     "attn_logit_softcapping": 4.0}),
     "two rotary bases": ("Gemma3TextConfig", WINDOWS),
+    "norms of queries without a name": ("Llama4TextConfig", GROUPED | {"no_rope_layers": [1, 1, 0],
+                                        "intermediate_size_mlp": 64, "num_local_experts": 4}),
     "multipliers": ("GraniteConfig", GROUPED | {"residual_multiplier": 0.5, "attention_multiplier": 0.2,
                                                 "embedding_multiplier": 3.0, "logits_scaling": 2.0}),
     "layers without positions": ("SmolLM3Config", GROUPED | {"no_rope_layers": [1, 0, 1]}),

@@ -42,6 +42,7 @@ ODD = {  # what their layers are made of stands elsewhere, or has to fit togethe
     "falcon_h1": STATES | {"mamba_d_ssm": 64},
     "gemma4": {"text_config": {"per_layer_config": {}}},
     "gemma4_text": {"per_layer_config": {}},
+    "gemma4_unified": {"text_config": {"per_layer_config": {}}},
     "granitemoehybrid": STATES | {"layer_types": ["mamba", "attention", "mamba"]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "laguna": {"num_attention_heads_per_layer": [4] * 3},

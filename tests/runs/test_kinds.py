@@ -27,7 +27,7 @@ READ_ONLY = {
 }  # fmt: skip
 NORMED = {
     "norms of queries and keys", "one norm of all queries, norms after", "two rotary bases", "a gate",
-    "one norm for embedding and end",
+    "one norm for embedding and end", "norms of queries without a name",
 }  # fmt: skip
 ALL = [(kind, fold) for kind in kinds.KINDS for fold in (True, False)]
 
@@ -70,7 +70,8 @@ def test_scaled_queries_are_refused_where_a_norm_scales_them_back(refuses, kind)
     model = case(kind, False).model
     weights = th.head_weights(model)
     with refuses("normalises its queries") if kind in NORMED else contextlib.nullcontext():
-        th.scale_query(weights, (1, 2), 0.5)
+        with th.edited(model, th.scale_query(weights, (1, 2), 0.5)):
+            pass
     basis = weights.W_Q[1, 2].T[:1]
     with th.edited(model, th.scale_reading(weights, (1, 2), basis, 0.0)):  # changes their direction
         pass

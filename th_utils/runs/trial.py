@@ -24,6 +24,7 @@ from .passes import last, whole
 from .record import Run
 
 _REACH: WeakKeyDictionary = WeakKeyDictionary()  # model -> its reach, or the reason why it has none
+_NORMALISED: WeakKeyDictionary = WeakKeyDictionary()  # model -> layer -> whether it normalises queries
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,18 @@ def _try(model) -> Reach:
         if not (acts[point] or point.endswith("pattern")):
             raise ValueError(f"a hook at {point} does not change what it says")
     return Reach(acts["attn.hook_pattern"], _way(model, base))
+
+
+@torch.no_grad()
+def normalises_queries(model, layer: int) -> bool:
+    """Tell whether a layer's attention stays as it is when all its queries are halved."""
+    known = _NORMALISED.setdefault(model, {})
+    if layer not in known:
+        with state.unhooked(model):
+            base, named = _whole(model, _samples(model), []), {f"blocks.{layer}.attn.hook_q": [lambda q, _: q / 2]}
+            half = last(model, base, lambda turned: calls(named, set(), turned=turned), layer, layer + 1)
+        known[layer] = _gap(half["pattern"][0], base.end_only()["pattern"][layer]) < laws.CLOSE
+    return known[layer]
 
 
 def _whole(model, prompts: Prompts, hooks: list[Call]) -> Run:
