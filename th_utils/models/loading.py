@@ -64,7 +64,7 @@ def load_model(
     how = dict.fromkeys(steps, False) if folded else {"no_processing": not fold}
     kind, fix = type(hf_model).__name__, "try fold=False" if fold else "it cannot be used here"
     try:
-        # That setting keeps TransformerLens from reading the tokenizer anew, by its class. For models that see images it
+        # That setting keeps TransformerLens from reading the tokenizer anew, by its class. For models with images it
         # would run `pip install torchvision`, which replaces the reader's PyTorch.
         with quiet_transformers(), patch.object(helpers, "_ensure_torchvision", lambda: False):
             model = TransformerBridge.boot_transformers(
