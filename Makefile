@@ -11,7 +11,7 @@ RUN = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/nu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book check test lint fold audit bench report student pdf serve fork clean distclean
+.PHONY: help book check test lint fold audit reach bench report student pdf serve fork clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -36,6 +36,9 @@ audit:  ## look the pinned versions up among known vulnerabilities (needs the ne
 	@$(PYTHON) -m venv _build/audit && _build/audit/bin/python -m pip install -q pip-audit==2.10.1
 	@bad=0; for list in hashes/*.txt; do echo "==> $$list"; \
 	_build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$list || bad=1; done; exit $$bad
+
+reach:  ## try every decoder family that TransformerLens lists, and write book/reach.md (ten minutes)
+	$(RUN) python tools/reach.py
 
 bench:  ## run the benchmarks
 	$(RUN) sh -c 'python -m th_utils.models fetch && python benchmarks/measure.py && python benchmarks/report.py'

@@ -2,9 +2,9 @@
 
 They say nothing sensible and are not meant to: they let every function and notebook run in seconds,
 offline, on three plain shapes of model (LayerNorm with learned positions, parallel blocks with partial
-rotary, grouped-query RMSNorm) and on one with norms on queries and keys, norms after attention and MLP, and
-windows. Weights are drawn wider than a trainer would, so that attention patterns
-differ between heads and norms have something to fold.
+rotary, grouped-query RMSNorm) and on one with norms on queries and keys, norms after attention and MLP,
+and windows. Weights are drawn wider than a trainer would, so that attention patterns differ between heads
+and norms have something to fold.
 
 `python tests/tiny_models.py FOLDER` writes FOLDER/tiny-gpt2 and the others.
 """
@@ -135,11 +135,12 @@ def write(parent: Path, seed: int = 0) -> dict[str, Path]:
 @torch.no_grad()
 def _draw_weights(model, generator: torch.Generator) -> None:
     """Matrices at 1.5 over the root of the width, which spreads attention scores by about 2; gains near 1."""
+    width = model.config.get_text_config().hidden_size
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.ndim == 2:
+        if parameter.ndim > 1:  # matrices, and those of all experts in one
             scale = 1.5 if "wpe" not in name else 0.5
-            parameter.copy_(noise * scale / model.config.hidden_size**0.5)
+            parameter.copy_(noise * scale / width**0.5)
         else:
             parameter.copy_(0.1 * noise + (0.0 if name.endswith("bias") else 1.0))
 

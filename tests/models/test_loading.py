@@ -18,6 +18,7 @@ from huggingface_hub import constants as hub_constants
 from safetensors.torch import load_file, save_file
 from tiny_models import TINY, tiny_folder
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.sources.transformers import helpers
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig
 
 from th_utils.models import hub, loading, pypi
@@ -373,3 +374,16 @@ def test_import_is_light_and_telemetry_off():
     environment.pop("HF_HUB_DISABLE_TELEMETRY", None)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "[] 1", done.stderr
+
+
+def test_loading_installs_nothing(monkeypatch, checkpoints):
+    """For models that see images TransformerLens would install torchvision, and another PyTorch with it."""
+    boot = TransformerBridge.boot_transformers
+
+    def asking(*args, **options):
+        assert helpers._ensure_torchvision() is False
+        return boot(*args, **options)
+
+    monkeypatch.setattr(subprocess, "check_call", lambda command, **_: pytest.fail(f"ran {command}"))
+    monkeypatch.setattr(TransformerBridge, "boot_transformers", asking)
+    load_model(checkpoints["tiny-llama"])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .._guards import numbers, same_model
 from ..models import parts, state
+from ..runs.trial import normalises_queries
 from ..weights.heads import Head, HeadWeights, check_head, label
 from .channel import Channel
 
@@ -95,7 +96,7 @@ def scale_query(weights: HeadWeights, head: Head, factor: float) -> Edit:
     """Multiply a head's queries (W_Q and, where the model has one, b_Q): its attention scores grow by the same factor.
 
     Above 1 attention becomes sharper, below 1 flatter, below 0 it turns to what it avoided.
-    Raises `ValueError` where a norm follows, which undoes it.
+    Raises `ValueError` where a norm with a gain follows, which undoes it; `edited` does after any other norm.
     """
     head = weights.check_head(head)
     if weights.gain_Q is not None:
@@ -173,6 +174,11 @@ def _uninterrupted() -> Iterator[None]:
             outer(*waiting[0])
 
 
+def _scales(weight: Tensor, change: Tensor) -> bool:
+    """Tell whether a change is a multiple of what it changes."""
+    return bool(torch.cosine_similarity(weight.flatten(), change.to(weight).flatten(), 0).abs() > 1 - 1e-5)
+
+
 def changes_of(model, edit: Edit) -> list[tuple[Tensor, Tensor]]:
     """List (view of a weight, what is added to it) for an edit, b_O aside. Raises `ValueError` as `edited`."""
     same_model(model=state.fingerprint(model), edit=edit)
@@ -184,6 +190,8 @@ def changes_of(model, edit: Edit) -> list[tuple[Tensor, Tensor]]:
     change = edit.left @ edit.right.to(edit.left)
     if change.shape != view.shape:
         raise ValueError(f"edit {edit.name!r} is {[*change.shape]}, the matrix is {[*view.shape]}")
+    if edit.matrix == "W_Q" and _scales(view, change) and normalises_queries(model, layer):
+        raise ValueError(f"edit {edit.name!r}: this model normalises its queries, which undoes a factor")
     changes = [(view, change.to(view))]
     if edit.bias is None:
         return changes

@@ -72,7 +72,8 @@ def _hooked(model, hooks: Sequence[Call]) -> Iterator[None]:
         for layer, point, function in hooks:
             where = model.blocks[layer]
             for part in point.split("."):
-                where = getattr(where, part)
+                if (where := getattr(where, part, None)) is None:
+                    raise ValueError(f"it has no hook point blocks.{layer}.{point}")
             added.append((where, where.add_hook(lambda value, hook, f=function: f(value))))
         yield
     finally:
@@ -110,10 +111,10 @@ def _replaced(part, function: Callable) -> Iterator[None]:
 
 
 @contextmanager
-def projecting(model, layer: int, each: str, heads: slice) -> Iterator[None]:
+def projecting(model, layer: int, each: str, heads: slice, given: Tensor | None = None) -> Iterator[None]:
     """Inside, a layer makes its queries, keys and values, but for those in `each`, of the first position, for all.
 
-    It has only some key/value `heads`, and the query heads that they serve.
+    It has only some key/value `heads`, and the query heads that they serve. Queries are made of what is `given`.
     """
 
     def project(x: Tensor, name: str) -> Tensor:
@@ -128,8 +129,25 @@ def projecting(model, layer: int, each: str, heads: slice) -> Iterator[None]:
             part = getattr(model.blocks[layer].attn, name)
             whole = part.forward if heads == slice(None) else partial(project, name=name.upper())
             once = whole if name in each else lambda x, make=whole: make(x[:, :1]).expand(-1, x.shape[1], -1)
+            if name == "q" and given is not None:
+                once = lambda _, make=whole: make(given)  # noqa: E731
             stack.enter_context(_replaced(part, once))
         yield
+
+
+def query_input(model, layer: int, tokens: Tensor, streams: Tensor, **more) -> Tensor:
+    """Return what a layer makes its queries of, [batch, pos, d_model], when it reads these streams."""
+    found: list[Tensor] = []
+
+    def look(x: Tensor):
+        found.append(x)
+        raise Done
+
+    with _replaced(model.blocks[layer].attn.q, look):
+        forward(model, tokens, (), cache(len(model.blocks)), layer, layer + 1, streams, **more)
+    if not found:
+        raise ValueError("it makes its queries otherwise than by a query matrix")
+    return found[0]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import random
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 
 from .. import __version__
 from . import parts
-from .hub import hub_model, quiet_transformers, read_folder
+from .hub import first_line, hub_model, quiet_transformers, read_folder
 from .pypi import wheel_model
 from .registry import DEFAULT, MODELS, ModelCard, find_card, pick_card
 
@@ -40,10 +41,12 @@ def load_model(
     stay, weight-space numbers change. `fold=False` keeps the raw weights, under the same hook names.
     `name` is one in `MODELS`, or a directory with a model in Hugging Face format; None stands for the environment
     variable `TH_MODEL`, else what `setup` has picked, else the default model. `device` None means the CPU, also on a
-    machine with a GPU. Raises `ValueError` for an unknown name and a model that TransformerLens gets wrong (it is tried
-    on two short texts), `ModelNotFound` where the files could not be obtained or are no model.
+    machine with a GPU. Raises `ValueError` for an unknown name and a model that TransformerLens does not load or gets
+    wrong (it is tried on two short texts), `ModelNotFound` where the files could not be obtained or are no model.
     """
-    from transformer_lens.model_bridge import TransformerBridge  # seconds to import, and fetching needs none of it
+    # Seconds to import, and fetching needs none of it.
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge.sources.transformers import helpers
 
     card, device = find_card(name), torch.device("cpu" if device is None else device)
     folder = model_folder(card)
@@ -56,21 +59,29 @@ def load_model(
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     special = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token")}
     settings, tokenizer.init_kwargs = tokenizer.init_kwargs, tokenizer.init_kwargs | {"add_bos_token": True}
-    with quiet_transformers():  # that setting keeps TransformerLens from reading the tokenizer anew, by its class
-        model = TransformerBridge.boot_transformers(
-            str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
-        )
-    tokenizer.init_kwargs = settings
-    for name, token in special.items():  # TransformerLens gives a tokenizer those that it lacks
-        setattr(tokenizer, name, token)
     steps = ("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases")
     # Folded weights need none of them, and yet the call, which brings the bridge to the state that processing leaves.
     how = dict.fromkeys(steps, False) if folded else {"no_processing": not fold}
-    model.enable_compatibility_mode(disable_warnings=True, **how)
-    model.eval().requires_grad_(False)
-    if not (gap := float((_predictions(model, tokens) - before).abs().max())) < 5e-2:
-        fix = "try fold=False" if fold else "it cannot be used"
-        raise ValueError(f"TransformerLens computes other log-probabilities for {card.name} (by {gap:.2g}): {fix}")
+    kind, fix = type(hf_model).__name__, "try fold=False" if fold else "it cannot be used here"
+    try:
+        # That setting keeps TransformerLens from reading the tokenizer anew, by its class. For models with images it
+        # would run `pip install torchvision`, which replaces the reader's PyTorch.
+        with quiet_transformers(), patch.object(helpers, "_ensure_torchvision", lambda: False):
+            model = TransformerBridge.boot_transformers(
+                str(folder), hf_model=hf_model, tokenizer=tokenizer, dtype=hf_model.dtype, device=str(device)
+            )
+        model.enable_compatibility_mode(disable_warnings=True, **how)
+        model.eval().requires_grad_(False)
+        after = _predictions(model, tokens)
+    except Exception as error:  # of any sort, where it does not know or fit the model
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"TransformerLens does not load {card.name}, a {kind} ({said:.300}): {fix}") from error
+    tokenizer.init_kwargs = settings
+    for name, token in special.items():  # TransformerLens gives a tokenizer those that it lacks
+        setattr(tokenizer, name, token)
+    if not (gap := float((after - before).abs().max())) < 2e-3 * max(1.0, float(before.std(-1).max())):
+        found = f"TransformerLens computes other log-probabilities for {card.name}, a {kind} (by {gap:.2g})"
+        raise ValueError(f"{found}: {fix}")
     _CARDS[model] = card
     return model
 

@@ -43,6 +43,9 @@ def tokenizer(model):
 def require_heads(model) -> None:
     """Raise `ValueError`, with the reason, unless every layer of a model has attention heads of one shape."""
     size = shape(model)
+    for name, what in (("blocks", "no list of blocks"), ("ln_final", "no norm before its unembedding")):
+        if getattr(model, name, None) is None:
+            raise ValueError(f"it has {what}")
     for layer in range(size.layers):
         attn = getattr(model.blocks[layer], "attn", None)
         if any(getattr(getattr(attn, part, None), "original_component", None) is None for part in "qkvo"):

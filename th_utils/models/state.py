@@ -90,7 +90,7 @@ def unhooked(model) -> Iterator[None]:
         for kind in ("_forward_hooks", "_forward_pre_hooks"):
             hooks = getattr(module, kind)
             saved.append((module, kind, hooks))
-            setattr(module, kind, OrderedDict((n, hook) for n, hook in hooks.items() if _is_library(module, hook)))
+            setattr(module, kind, OrderedDict((n, hook) for n, hook in hooks.items() if _is_library(module, n, hook)))
     try:
         yield
     finally:
@@ -102,17 +102,24 @@ def _hooked(model) -> dict[str, torch.nn.Module]:
     found = {}
     for name, module, inside in _modules(model):
         if inside["_forward_hooks"] or inside["_forward_pre_hooks"]:
-            hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-            if not all(_is_library(module, hook) for hook in hooks):
+            hooks = (*module._forward_hooks.items(), *module._forward_pre_hooks.items())
+            if not all(_is_library(module, n, hook) for n, hook in hooks):
                 point = hasattr(module, "fwd_hooks")  # by the name that readers know
                 found[module.name if point else name.replace("_original_component.", "")] = module
     return found
 
 
-def _is_library(module, hook) -> bool:
-    """Tell whether a library put a hook there for itself; those at hook points are the reader's."""
-    ours = (getattr(hook, "__module__", None) or "").startswith(("transformer_lens.", "transformers.", "accelerate."))
-    return ours and not hasattr(module, "fwd_hooks")
+def _is_library(module, number: int, hook) -> bool:
+    """Tell whether a library put a hook there for itself; at hook points, those that stay through `reset_hooks()`."""
+    for handle in getattr(module, "fwd_hooks", ()):
+        if handle.hook.id == number:  # the hook is TransformerLens' wrapper of another function
+            return handle.is_permanent and _of_library(handle.user_hook)
+    return _of_library(hook)
+
+
+def _of_library(function) -> bool:
+    module = getattr(function, "__module__", None) or ""
+    return module.startswith(("transformer_lens.", "transformers.", "accelerate."))
 
 
 def _modules(model) -> list[tuple[str, torch.nn.Module, dict]]:

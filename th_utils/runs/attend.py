@@ -6,7 +6,6 @@ allow that (ALiBi counts positions in columns, some norms span all heads), which
 computed, or prompts are repeated: as exact, and slower.
 """
 
-from contextlib import ExitStack
 from typing import Literal
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from ..models import parts
-from ..models.forward import Call, Done, cache, forward, given_mask, projecting, z_of
+from ..models.forward import Call, Done, cache, forward, given_mask, projecting, query_input, z_of
 from ..weights.heads import Head
 from .record import Run
 from .turning import Turned
@@ -57,7 +56,8 @@ def attend(
             same = (values if via == "k" else keys).gather(2, column.expand_as(made))
             more = (made, same) if via == "k" else (same, made)
             keys, values = (torch.cat(pair, 2) for pair in zip((keys, values), more, strict=True))
-        streams = clean.at(read_at).resid[layer][:, None].expand(-1, n, -1)
+    given = _queries_of(model, clean, layer, streams, read_at) if via == "q" else None
+    streams = clean.at(read_at).resid[layer][:, None].expand(-1, n, -1)
     found: dict[str, Tensor] = {}
 
     def note(name: str, value: Tensor) -> None:
@@ -68,7 +68,7 @@ def attend(
     number = number % groups if way == "group" else number
     past = cache(len(clean.keys), keys.shape[2] - n, lambda *_: (keys, values))
     with z_of(model, layer, lambda x: note("z", x.unflatten(-1, (-1, keys.shape[-1]))[:, :, number])):
-        _pass(model, clean, layer, via, streams, read_at, mask, past, heads,
+        _pass(model, clean, layer, via, streams, read_at, mask, past, heads, given,
               (layer, "attn.hook_pattern", lambda x: note("pattern", x[:, [number]])))  # fmt: skip
     pattern = found["pattern"]
     if via != "q" and n > 1:
@@ -79,17 +79,19 @@ def attend(
 
 def _pass(
     model, clean: Run, layer: int, via: str, streams: Tensor, at: Tensor, mask: Tensor, past: Cache, heads: slice,
-    *hooks: Call,
+    given: Tensor | None = None, *hooks: Call,
 ) -> None:  # fmt: skip
     """Run one layer on streams [batch, n, d_model] all at `at`; what is not made of them is made once."""
     n = streams.shape[1]
-    with ExitStack() as stack:
-        if n > 1:
-            stack.enter_context(projecting(model, layer, via, heads))
-        elif heads != slice(None):
-            stack.enter_context(projecting(model, layer, "qkv", heads))
+    with projecting(model, layer, via if n > 1 else "qkv", heads, given):
         forward(model, clean.tokens.gather(1, at[:, None].expand(-1, n)), hooks, past, layer, layer + 1, streams,
                 position_ids=at[:, None].expand(-1, n), attention_mask=mask)  # fmt: skip
+
+
+def _queries_of(model, clean: Run, layer: int, streams: Tensor, at: Tensor) -> Float[Tensor, "batch n d_model"]:
+    """Return what queries are made of: the rest of attention, such as a gate, goes on reading the clean stream."""
+    at = at[:, None].expand(-1, streams.shape[1])
+    return query_input(model, layer, clean.tokens.gather(1, at), streams, position_ids=at)
 
 
 def _made(

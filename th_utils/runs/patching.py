@@ -122,6 +122,8 @@ def patch_input(model, clean: Run, edge: Edge, changes: Float[Tensor, "n batch d
         raise ValueError(f"the clean run does not hold the receiver's layer {layer}: run it whole, see run(caches=)")
     changes = numbers("changes", changes, {"n": None, "batch": len(clean), "d_model": size.d_model}, clean.z)
     reader, changed, way = clean.at(edge.read_at), edge.changed_at(clean), reach(model).way
+    if way is None:
+        raise ValueError(f"{parts.kind(model)}: what one input of a head does cannot be computed: use rerun_last")
     found = []
     for part in changes.split(chunk):
         streams = changed.resid[layer] + part

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from .._guards import all_finite, indices, numbers, whole
 from ..models import parts, state
-from ..tasks.prompts import Prompts
+from ..tasks.prompts import Prompts, prefix
 from . import passes
 from .hooks import Hook, by_name, calls, first_layer, layer_of
 from .record import Run, require_known_hooks
@@ -76,14 +76,14 @@ def _check_tokens(model, prompts: Prompts) -> None:
     if tokens.shape[1] > size.context:
         raise ValueError(f"prompts have {tokens.shape[1]} tokens, this model's context is {size.context}: cut them")
     indices("prompts' tokens", tokens, size.vocab)
-    pad, bos = tokenizer.pad_token_id, tokenizer.bos_token_id
-    # A first token may be padding only as the beginning-of-sequence token, which some tokenizers pad with.
+    pad, first = tokenizer.pad_token_id, {tokenizer.bos_token_id, *prefix(tokenizer)}
+    # A first token may be padding only as what texts begin with, which some tokenizers pad with.
     if pad is not None and tokens.shape[1] > 1:
-        left = (tokens[:, 0] == pad) & ((tokens[:, 1] == pad) | (pad != bos)) & (prompts.end > 0)
+        left = (tokens[:, 0] == pad) & ((tokens[:, 1] == pad) | (pad not in first)) & (prompts.end > 0)
         if left.any():
             raise ValueError(f"prompts must be padded on the right: {left.sum()} of {len(prompts)} begin with padding")
         last = tokens.gather(1, prompts.end[:, None]) == pad
-        if pad not in (bos, tokenizer.eos_token_id) and last.any():
+        if pad not in (*first, tokenizer.eos_token_id) and last.any():
             raise ValueError(f"END must be the last token: in {last.sum()} of {len(prompts)} prompts it is padding")
 
 

@@ -6,6 +6,7 @@ keys and values gives what a whole run does, and whether cases of patching may s
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -16,20 +17,22 @@ from torch import Tensor
 from ..models import laws, parts, state
 from ..models.forward import Call
 from ..tasks.prompts import Prompts
+from ..weights.heads import Head
 from .attend import Way, attend
 from .hooks import by_name, calls
 from .passes import last, whole
 from .record import Run
 
 _REACH: WeakKeyDictionary = WeakKeyDictionary()  # model -> its reach, or the reason why it has none
+_NORMALISED: WeakKeyDictionary = WeakKeyDictionary()  # model -> layer -> whether it normalises queries
 
 
 @dataclass(frozen=True)
 class Reach:
-    """`patterns`: a hook can change attention probabilities. `way`: how cases of patching are computed together."""
+    """`patterns`: a hook can change attention probabilities. `way`: how cases of patching are computed, None: not."""
 
     patterns: bool
-    way: Way
+    way: Way | None
 
 
 @torch.no_grad()
@@ -40,7 +43,9 @@ def reach(model) -> Reach:
             with state.unhooked(model):
                 _REACH[model] = _try(model)
         except Exception as error:  # whatever a model of another kind fails with is the reason
-            _REACH[model] = f"{parts.kind(model)} cannot be run here: {str(error) or type(error).__name__}"
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            fix = "TransformerLens' own run_with_hooks() and run_with_cache() do not need that"
+            _REACH[model] = f"{parts.kind(model)} cannot be run here: {said:.300}; {fix}"
     if isinstance(found := _REACH[model], str):
         raise ValueError(found)
     return found
@@ -51,38 +56,85 @@ def _try(model) -> Reach:
     prompts, layers = _samples(model), parts.shape(model).layers
     rows = torch.arange(len(prompts), device=prompts.end.device)
 
-    def own(hooks: list[Call]) -> Run:
-        found = whole(model, prompts.tokens, prompts.end, hooks, "all")
-        return Run(prompts, "all", None, **found)
+    def own(tokens: Tensor) -> Tensor:
+        return model(tokens)[rows, prompts.end].log_softmax(-1)
 
-    def log_p(run: Run) -> Tensor:
-        return laws.unembed(model, laws.final_norm(model, run.at().resid[-1])).log_softmax(-1)
-
-    writes: list[Tensor] = []
-    base = own([(i, "hook_attn_out", lambda x: writes.append(x)) for i in range(layers)])
-    if _gap(log_p(base), model(prompts.tokens)[rows, prompts.end].log_softmax(-1)) > laws.CLOSE:
-        raise ValueError("its logits do not follow from the stream that its blocks leave")
+    writes, mlps, again = [], [], []
+    base = _whole(
+        model,
+        prompts,
+        [
+            call
+            for i in range(layers)
+            for call in (
+                (i, "hook_attn_out", lambda x: writes.append(x)),
+                (i, "hook_mlp_out", lambda x: mlps.append(x.clone())),
+            )
+        ],
+    )
+    behind = torch.arange(prompts.tokens.shape[1], device=rows.device) > prompts.end[:, None]
+    other = torch.where(behind, prompts.tokens.flip(-1), prompts.tokens)
+    ours = laws.unembed(model, laws.final_norm(model, base.at().resid[-1])).log_softmax(-1)
+    if _gap(ours, own(other)) > laws.CLOSE:
+        if _gap(ours, own(prompts.tokens)) > laws.CLOSE:
+            raise ValueError("its logits do not follow from the stream that its blocks leave")
+        raise ValueError("what follows a token changes what it says")
     for layer, written in enumerate(writes):
         ours = laws.attention_write(model, layer, base.z[layer])
         if _gap(ours, written) > laws.CLOSE * max(1.0, float(written.abs().max())):
-            raise ValueError(f"attention of layer {layer} adds more than z W_O, b_O, a norm and a multiplier")
-    acts = {}
+            raise ValueError(f"attention of layer {layer} writes more than z W_O, b_O, a norm and a multiplier")
+
+    def more(x: Tensor) -> Tensor:
+        again.append(x * 1.5)
+        return again[-1]
+
+    moved = _whole(
+        model,
+        prompts,
+        [
+            call
+            for i in range(layers)
+            for call in ((i, "hook_attn_out", more), (i, "hook_mlp_out", lambda _, i=i: mlps[i]))
+        ],
+    )
+    for layer, (was, now) in enumerate(zip(base.resid.diff(dim=0), moved.resid.diff(dim=0), strict=True)):
+        if _gap(now - was, again[layer] - writes[layer]) > laws.CLOSE * max(1.0, float(now.abs().max())):
+            raise ValueError(f"layer {layer} does more than add what attention and MLP write to the stream")
+    acts, middle, plain = {}, layers // 2, base.at().resid[-1]
     for point, change in {
         "attn.hook_z": lambda x, _: x.flip(-1) * 1.5,
         "attn.hook_q": lambda x, _: x.flip(-1) * 1.5,
         "attn.hook_pattern": lambda x, _: x.square(),
     }.items():
-        name = f"blocks.{layers // 2}.{point}"
-        full = own(calls(by_name([(name, _at_end(change, point, rows, prompts.end))], layers), set()))
-        named = by_name([(name, change)], layers)
-        short = last(model, base, lambda turned, n=named: calls(n, set(), turned=turned), layers // 2, layers)
-        end = laws.unembed(model, laws.final_norm(model, short["resid"][-1][:, 0])).log_softmax(-1)
-        acts[point] = _gap(log_p(full), log_p(base)) > 0
-        if (apart := _gap(log_p(full), end)) > laws.CLOSE:
-            raise ValueError(f"going on from stored keys and values gives other log p (by {apart:.1g}) under {point}")
-    if not acts["attn.hook_z"]:
-        raise ValueError("a hook at attn.hook_z does not change what it says")
+        name = f"blocks.{middle}.{point}"
+        once, named = (by_name([(name, function)], layers) for function in (
+            _at_end(change, point, rows, prompts.end), change))  # fmt: skip
+        full = whole(model, prompts.tokens, prompts.end, calls(once, set()), "end", middle,
+                     stream=base.resid[middle])  # fmt: skip
+        short = last(model, base, lambda turned, n=named: calls(n, set(), turned=turned), middle, layers)
+        (end, again), size = (found["resid"][-1][:, 0] for found in (full, short)), max(1.0, float(plain.abs().max()))
+        if (apart := _gap(end, again)) > laws.CLOSE * size:
+            raise ValueError(f"going on from stored keys and values gives another stream (by {apart:.1g}): {point}")
+        acts[point] = _gap(end, plain) > 1e-5 * size
+        if not (acts[point] or point.endswith("pattern")):
+            raise ValueError(f"a hook at {point} does not change what it says")
     return Reach(acts["attn.hook_pattern"], _way(model, base))
+
+
+@torch.no_grad()
+def normalises_queries(model, layer: int) -> bool:
+    """Tell whether a layer's attention stays as it is when all its queries are halved."""
+    known = _NORMALISED.setdefault(model, {})
+    if layer not in known:
+        with state.unhooked(model):
+            base, named = _whole(model, _samples(model), []), {f"blocks.{layer}.attn.hook_q": [lambda q, _: q / 2]}
+            half = last(model, base, lambda turned: calls(named, set(), turned=turned), layer, layer + 1)
+        known[layer] = _gap(half["pattern"][0], base.end_only()["pattern"][layer]) < laws.CLOSE
+    return known[layer]
+
+
+def _whole(model, prompts: Prompts, hooks: list[Call]) -> Run:
+    return Run(prompts, "all", None, **whole(model, prompts.tokens, prompts.end, hooks, "all"))
 
 
 def _at_end(change: Callable, point: str, rows: Tensor, end: Tensor) -> Callable:
@@ -97,28 +149,44 @@ def _at_end(change: Callable, point: str, rows: Tensor, end: Tensor) -> Callable
     return at_end
 
 
-def _way(model, base: Run) -> Way:
-    """Find the fastest way in which cases of patching give what they do one by one."""
+def _way(model, base: Run) -> Way | None:
+    """Find the fastest way in which cases of patching give what whole prompts do one by one; None if there is none."""
     size, source = parts.shape(model), base.end.clamp_max(1)
     head = (size.layers - 1, size.heads - 1)
     stream = base.at().resid[head[0]]
     streams = stream + torch.stack([stream * s for s in (0.0, -0.3, 0.5)]).flip(-1)
+    truth = {via: [_patched(model, base, head, via, one, source) for one in streams] for via in "qkv"}
 
     def right(way: Way) -> bool:
-        for via in "qkv":
-            for one, other in zip(*(attend(model, base, head, via, streams, base.end, source, w)
-                                    for w in (way, "repeated")), strict=True):  # fmt: skip
+        for via, cases in truth.items():
+            ours = attend(model, base, head, via, streams, base.end, source, way)
+            for one, other in zip(ours, map(torch.stack, zip(*cases, strict=True)), strict=True):
                 if one.shape != other.shape or _gap(one, other) > laws.CLOSE * float(other.abs().max()):
                     return False
         return True
 
-    for way in ("group", "abreast"):
-        try:
+    for way in ("group", "abreast", "repeated"):
+        with suppress(Exception):  # a decoder may not take masks or heads of this shape
             if right(way):
                 return way
-        except Exception:  # a decoder may not take masks or heads of this shape
-            continue
-    return "repeated"
+    return None
+
+
+def _patched(model, base: Run, head: Head, via: str, stream: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute a head's attention and z at END with a stream of its own for one input, by passes of whole prompts."""
+    (layer, number), at, seen = head, base.end if via == "q" else source, []
+    rows, changed = torch.arange(len(base), device=at.device), base.resid[layer].clone()
+    changed[rows, at] = stream
+
+    def give(x: Tensor) -> Tensor:
+        x = x.clone()
+        x[rows, at] = seen[0]
+        return x
+
+    for read, function in ((changed, lambda x: seen.append(x[rows, at].clone())), (base.resid[layer], give)):
+        call = (layer, f"attn.hook_{via}", function)
+        found = whole(model, base.tokens, base.end, [call], "end", layer, layer + 1, read)
+    return found["pattern"][0][:, number, 0], found["z"][0][:, 0, number]
 
 
 def _samples(model, seq: int = 9) -> Prompts:
