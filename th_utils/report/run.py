@@ -174,10 +174,10 @@ def write(path: Path, text: str) -> None:
 
 
 def code_version() -> str:
-    """Compute a checksum of the code that the numbers depend on: all of th_utils but what only draws."""
+    """Compute a checksum of the code that the numbers depend on: th_utils without what draws and stored reports."""
     home = Path(th.__file__).parent
     drawn = {home / "report" / f"{name}.py" for name in ("page", "draw", "compare", "run")}
-    drawn |= {*(home / "views").rglob("*")}
+    drawn |= {*(home / "views").rglob("*"), *(home / "report" / "data").rglob("*")}
     files = sorted(path for kind in ("py", "json") for path in home.rglob(f"*.{kind}") if path not in drawn)
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
