@@ -1,5 +1,6 @@
 """What a run was made under is known: other weights, edits or hooks are not mixed in without a word."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -199,3 +200,86 @@ def test_a_stream_that_a_hook_sets_carries_no_edge(model, prompts, refuses):
     base = th.run(model, prompts, "all", [("blocks.2.hook_resid_pre", lambda x, hook: 0 * x)])
     with refuses("made with a hook at blocks.2.hook_resid_pre"):
         th.patch_edges(model, base, base, EDGE, [(0, 1)])
+
+
+# --- what changes a model behind the back of a run ---
+
+
+def own_end(model, prompts):
+    return model(prompts.tokens)[range(len(prompts)), prompts.end]
+
+
+def inner(model):
+    """The last block as transformers has it."""
+    return model.blocks[3].original_component
+
+
+@pytest.mark.parametrize("block", [lambda model: model.blocks[3], inner])
+def test_a_hook_of_pytorch_on_the_last_block_acts(block):
+    model = load("tiny-llama")
+    prompts = th.tasks.ioi.generate(model, 3)
+
+    def more(module, args, out):
+        return (1.5 * out[0], *out[1:]) if isinstance(out, tuple) else 1.5 * out
+
+    before = th.logits(model, th.run(model, prompts))
+    handle = block(model).register_forward_hook(more)
+    found = th.logits(model, th.run(model, prompts))
+    torch.testing.assert_close(found, own_end(model, prompts), atol=1e-4, rtol=1e-3)
+    handle.remove()
+    torch.testing.assert_close(th.logits(model, th.run(model, prompts)), before)
+
+
+def doubled(module, args, out):
+    return 2 * out
+
+
+@pytest.mark.parametrize("change", [
+    lambda model: model.original_model.transformer.drop.register_forward_hook(doubled),  # no part of the bridge
+    lambda model: object.__setattr__(model.blocks[1].mlp, "forward", lambda x: 0 * x),
+    lambda model: setattr(model.original_model.transformer, "drop", torch.nn.Dropout(0.5).train()),
+    lambda model: setattr(model.original_model.transformer, "drop", torch.nn.Linear(32, 32).eval()),
+])  # fmt: skip
+def test_a_base_from_before_the_model_was_changed_is_refused(change):
+    model = load("tiny-gpt2")
+    prompts = th.tasks.ioi.generate(model, 3)
+    clean = th.run(model, prompts)
+    change(model)
+    with pytest.raises(ValueError, match=r"hook of its own at|training mode|different models"):
+        th.rerun_last(model, clean, th.channel(th.head_weights(load("tiny-gpt2")), [(1, 0, 0)]).scale(0.0))
+
+
+@pytest.mark.parametrize("whole", [lambda m: m, lambda m: m.original_model, lambda m: m.original_model.transformer])
+def test_hooks_on_the_whole_model_are_refused(whole, refuses):
+    model = load("tiny-gpt2")
+    prompts = th.tasks.ioi.generate(model, 2)
+    whole(model).register_forward_hook(lambda module, args, out: out)
+    with refuses("where runs do not come by"):
+        th.run(model, prompts)
+
+
+def test_a_copy_of_a_model_is_looked_at_anew(refuses):
+    model = load("tiny-gpt2")
+    prompts = th.tasks.ioi.generate(model, 2)
+    th.run(model, prompts)
+    copied = copy.deepcopy(model)
+    copied.original_model.transformer.drop.train()
+    with refuses("training mode"):
+        th.run(copied, prompts)
+    th.run(model, prompts)
+
+
+def test_the_same_weights_under_another_configuration_are_another_model():
+    one, other = load("tiny-llama"), load("tiny-llama")
+    other.original_model.config.rope_parameters["rope_theta"] = 50.0
+    assert th.state.fingerprint(one) != th.state.fingerprint(other)
+    assert th.state.fingerprint(one) == th.state.fingerprint(load("tiny-llama"))
+
+
+def test_a_refusal_from_a_passing_state_is_not_kept(refuses):
+    model = load("tiny-llama")
+    weights, prompts = th.head_weights(model), th.tasks.ioi.generate(model, 2)
+    silent = [th.scale_head(weights, (2, head), 0.0) for head in range(4)]
+    with th.edited(model, silent), refuses("does not change what it says"):
+        th.run(model, prompts)
+    assert len(th.run(model, prompts)) == 2

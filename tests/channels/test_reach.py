@@ -87,6 +87,16 @@ def test_codes_of_heads_that_norm_their_queries_are_measured_slopes(tiny, refuse
     apart = change - change.mean(1, keepdim=True)
     expected = codes[..., 299] - codes[..., 299].mean(1, keepdim=True)
     torch.testing.assert_close(apart / step, expected, rtol=0.1, atol=0.05)
+    _, longer = th.position_codes(model, clean, reader, 100 * directions[:3], spots)
+    torch.testing.assert_close(longer, 100 * codes[..., :3], rtol=1e-2, atol=1e-2)
+
+
+def test_positions_outside_the_window_have_no_codes(tiny, refuses):
+    model = tiny("tiny-gemma3")
+    prompts = th.tasks.laundry_list.generate(model, 3, 5)  # longer than the window of the first layer
+    clean = th.run(model, prompts, "all")
+    with refuses("head 2.1 cannot see some of these positions"):
+        th.position_codes(model, clean, (2, 1), torch.eye(2, 32), torch.zeros(3, 1, dtype=torch.long))
 
 
 def test_attention_of_plain_models_is_plain(model, clean):

@@ -67,9 +67,25 @@ def test_hooks_apply_in_order_and_those_that_return_nothing_only_look(model, pro
 
 
 def test_what_a_hook_returns_must_not_broadcast(model, prompts, clean, weights, refuses):
-    with refuses(r"hook blocks.2.attn.hook_z returned \[1, 1, 4, 8\], expected \[10, 1, 4, 8\]"):
+    with refuses(r"hook blocks.2.attn.hook_z returned \[1, 1, 4, 8\] float32, expected \[10, 1, 4, 8\] float32"):
         th.rerun_last(model, clean, [("blocks.2.attn.hook_z", lambda z, hook: z[:1])])
     target = th.channel(weights, [(2, 1, 0)])
     for n in (9, 11, 15, 1):
         with refuses(f"values for {n} prompts"):
             th.run(model, prompts, hooks=target.set(torch.ones(n, 1)), batch_size=5)
+
+
+def test_writes_to_turned_patterns_that_torch_does_not_count_arrive(model, prompts, clean):
+    def data(pattern, hook):
+        pattern.data[..., 0] = 0
+
+    def returned(pattern, hook):
+        return torch.cat([0 * pattern[..., :1], pattern[..., 1:]], -1)
+
+    one, other = (th.rerun_last(model, clean, [("blocks.2.attn.hook_pattern", f)]) for f in (data, returned))
+    torch.testing.assert_close(one.resid, other.resid)
+
+
+def test_another_dtype_is_refused(model, clean, refuses):
+    with refuses("returned .* float16, expected .* float32"):
+        th.rerun_last(model, clean, [("blocks.2.hook_mlp_out", lambda x, hook: x.half())])

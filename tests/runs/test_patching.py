@@ -159,3 +159,8 @@ def test_replacement_outputs_may_be_any_tensor(model, weights, clean):
 def test_patching_with_the_clean_output_changes_nothing(model, clean, freeze_mlps, receivers):
     run = th.path_patch(model, clean, clean, [(0, 1), (1, 0)], receivers, freeze_mlps)
     torch.testing.assert_close(th.logits(model, run), th.logits(model, clean), **CLOSE)
+
+
+def test_a_source_after_the_reader_is_refused(model, clean, refuses):
+    with refuses("source must not come after read_at"):
+        th.patch_edges(model, clean, clean, th.Edge((3, 1), "k", read_at="S1", source="END"))

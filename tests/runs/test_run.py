@@ -249,3 +249,9 @@ def test_a_rerun_may_stop_and_start_from_any_stream(model, clean):
     torch.testing.assert_close(there.z[2], whole.z[2], **CLOSE)
     for found, expected in zip(th.keys_and_values(model, clean, 2, stream), (whole.keys, whole.values), strict=True):
         torch.testing.assert_close(found, expected[2], **CLOSE)
+
+
+def test_going_on_past_where_a_run_stopped_is_refused(model, clean, refuses):
+    short = th.rerun(model, clean.resumable_at(1), stop=2)
+    with refuses("base does not hold all that layers"):
+        th.rerun_last(model, short, start=1)

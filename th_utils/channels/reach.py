@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linprog
 from torch import Tensor
 
-from .._guards import all_finite, numbers
+from .._guards import numbers
 from ..models import laws, parts
 from ..runs.patching import Edge, patch_input
 from ..runs.record import Run, require_current, within
@@ -42,6 +42,8 @@ def position_codes(
         raise ValueError(f"base does not hold the keys of the reader's layer {layer}: run it whole, see run(caches=)")
     positions = within(base, positions)
     directions = numbers("directions", directions, {"k": None, "d_model": size.d_model}, base.z)
+    if not (base.at().pattern[layer, head].gather(1, positions) > 0).all():
+        raise ValueError(f"head {label(reader)} cannot see some of these positions from END, and has no scores there")
     if plain_attention(model, base, (layer, head)):
         return _formula(model, base, (layer, head), directions, positions)
     return _measured(model, base, (layer, head), directions, positions)
@@ -50,8 +52,10 @@ def position_codes(
 def plain_attention(model, base: Run, reader: Head) -> bool:
     """Tell whether a head's attention from END is the softmax of q·k / √d_head over all positions that it sees.
 
-    Attention tells scores up to a constant per prompt.
+    Attention tells scores up to a constant per prompt, and a head that looks at one place alone tells nothing.
     """
+    if any(laws.head_norm(model, reader[0], name) is not None for name in "qk"):
+        return False
     places = torch.arange(base.tokens.shape[1], device=base.end.device).expand(len(base), -1)
     none = base.z.new_zeros(1, base.resid.shape[-1])
     scores, _ = _formula(model, base, reader, none, places)
@@ -81,15 +85,14 @@ def _formula(model, base: Run, reader: Head, directions: Tensor, positions: Tens
 
 def _measured(model, base: Run, reader: Head, directions: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
     scores = base.at().pattern[reader].gather(1, positions).log()
-    if not all_finite(scores):
-        raise ValueError(f"head {label(reader)} cannot see some of these positions from END, and has no scores there")
     step, slopes = 1e-2 * float(base.at().resid[reader[0]].norm(dim=-1).mean()), []
-    for part in directions.split(256):
+    length = directions.norm(dim=-1)
+    for part in (directions / length.clamp_min(torch.finfo(length.dtype).tiny)[:, None]).split(256):
         changes = step * torch.cat([part, -part])[:, None].expand(-1, len(base), -1)
         pattern = patch_input(model, base, Edge(reader), changes).pattern
         up, down = pattern.gather(2, positions.expand(len(changes), -1, -1)).log().chunk(2)
         slopes.append((up - down) / (2 * step))
-    return scores, torch.cat(slopes).movedim(0, -1)
+    return scores, torch.cat(slopes).movedim(0, -1) * length
 
 
 def margins(points, offsets=None, limit: float | None = None) -> np.ndarray:

@@ -17,6 +17,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from .parts import device_of, head_bias, head_matrix, shape
 
+OUTPUT = "output"  # a point of its own: the stream that a block leaves
 Call = tuple[int, str, Callable]  # a layer, one of its hook points, function(value)
 _TUPLES: WeakKeyDictionary = WeakKeyDictionary()  # model -> whether its blocks return tuples
 
@@ -67,16 +68,21 @@ def forward(
 
 @contextmanager
 def _hooked(model, hooks: Sequence[Call]) -> Iterator[None]:
-    added = []
+    added, after = [], []
     try:
         for layer, point, function in hooks:
             where = model.blocks[layer]
+            if point == OUTPUT:  # the last to see it, after hooks that the reader has put on the block itself
+                after.append(where.register_forward_hook(lambda _, args, out, f=function: f(_stream(out))))
+                continue
             for part in point.split("."):
                 if (where := getattr(where, part, None)) is None:
                     raise ValueError(f"it has no hook point blocks.{layer}.{point}")
             added.append((where, where.add_hook(lambda value, hook, f=function: f(value))))
         yield
     finally:
+        for handle in after:
+            handle.remove()
         for where, handle in added:  # the reader's own hooks stay
             handle.hook.remove()
             where.fwd_hooks.remove(handle)
@@ -174,6 +180,10 @@ def given_mask(model, layer: int, tokens: Tensor, past: Cache, **more) -> Tensor
     finally:
         handle.remove()
     return found[0] if found else None
+
+
+def _stream(out) -> Tensor:
+    return out[0] if isinstance(out, tuple) else out
 
 
 def _hand_on(tuples: bool) -> Callable:

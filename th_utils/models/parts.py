@@ -27,7 +27,13 @@ def shape(model) -> Shape:
     """Read the sizes of a model."""
     cfg = of_model(model, "cfg")
     groups = cfg.n_heads // (cfg.n_key_value_heads or cfg.n_heads)
-    return Shape(cfg.n_layers, cfg.n_heads, groups, cfg.d_model, cfg.d_head, cfg.d_vocab, cfg.n_ctx)
+    own = model.original_model.config.get_text_config()
+    rope, limits = getattr(own, "rope_parameters", None) or {}, [cfg.n_ctx]
+    if rope.get("rope_type") == "longrope":  # from there on positions depend on the longest prompt of a batch
+        limits.append(rope.get("original_max_position_embeddings") or cfg.n_ctx)
+    if getattr(own, "attn_temperature_tuning", False):  # from there on queries are scaled by their column
+        limits.append(getattr(own, "floor_scale", None) or cfg.n_ctx)
+    return Shape(cfg.n_layers, cfg.n_heads, groups, cfg.d_model, cfg.d_head, cfg.d_vocab, int(min(limits)))
 
 
 def kind(model) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._guards import refuse_autocast, version
 
-_FINGERPRINTS: WeakKeyDictionary = WeakKeyDictionary()  # model -> parameters, their versions, checksum
+_FINGERPRINTS: WeakKeyDictionary = WeakKeyDictionary()  # model -> tensors, their versions, checksums
 _EDITS: WeakKeyDictionary = WeakKeyDictionary()
 
 
@@ -23,21 +23,26 @@ def of_model(model, name: str):
 
 
 def fingerprint(model) -> str:
-    """Return a checksum of the parameters; those written to since are read anew (`.data` and fused optimisers aside).
+    """Return a checksum of parameters, stored buffers and configuration; what was written to since is read anew.
 
-    Weights, runs, channels and edits carry it, so that those of another model of the same shape are refused. It stays
-    the same inside `th.edited`, which gives the weights back.
+    `.data` and fused optimisers aside. Weights, runs, channels and edits carry it, so that those of another model of
+    the same shape are refused. It stays the same inside `th.edited`, which gives the weights back.
     """
+    modules = _modules(model)  # first: it forgets the fingerprint of a model in which a part was replaced
     if model not in _FINGERPRINTS:
-        _FINGERPRINTS[model] = [part._parameters for _, part, _ in _modules(model) if part._parameters], [], [], []
-    places, _, stamps, sums = _FINGERPRINTS[model]
-    tensors = [tensor for place in places for tensor in place.values() if tensor is not None]
+        places = [(inside["_parameters"], ()) for _, _, inside, *_ in modules if inside["_parameters"]]
+        places += [(inside["_buffers"], inside["_non_persistent_buffers_set"])
+                   for _, _, inside, *_ in modules if inside["_buffers"]]  # fmt: skip
+        config = {name: x for name, x in model.original_model.config.to_dict().items() if not name.startswith("_")}
+        _FINGERPRINTS[model] = places, [], [], [], crc32(repr(sorted(config.items(), key=str)).encode())
+    places, _, stamps, sums, config = _FINGERPRINTS[model]
+    tensors = [x for place, passing in places for name, x in place.items() if x is not None and name not in passing]
     now = [(id(tensor), tensor.data_ptr(), version(tensor)) for tensor in tensors]
     if now != stamps and not (sums and edits(model)):
         before = dict(zip(stamps, sums, strict=True))
         sums = [before[stamp] if stamp in before else checksum(x) for stamp, x in zip(now, tensors, strict=True)]
-        _FINGERPRINTS[model] = places, tensors, now, sums  # holding the tensors, so that no address is used again
-    return f"{crc32(repr(sums).encode()):08x}"
+        _FINGERPRINTS[model] = places, tensors, now, sums, config  # with the tensors: no address is used again
+    return f"{crc32(repr((config, sums)).encode()):08x}"
 
 
 def checksum(x: Tensor) -> int:
@@ -70,16 +75,19 @@ def require_ready(model) -> frozenset[str]:
     refused where it would leave them out. Raises `TypeError` for anything but a `TransformerBridge`, `ValueError` for
     training mode, half precision, autocast, and hooks on what follows the blocks, where runs end.
     """
-    if any(inside["training"] for *_, inside in _modules(model)):
+    if any(inside["training"] for _, _, inside, *_ in _modules(model)):
         raise ValueError("the model is in training mode, in which dropout makes runs random: call model.eval()")
     weight = model.W_E
     if weight.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"the model is in {weight.dtype}, too coarse, and has lost digits: load it anew")
     refuse_autocast()
-    hooked = frozenset(_hooked(model))
-    if late := [name for name in hooked if name.startswith(("ln_final", "unembed"))]:
-        raise ValueError(f"the model has a hook of its own at {late[0]}, and runs end before it: call reset_hooks()")
-    return hooked
+    hooked, wholes = _hooked(model), (model, model.original_model, model.original_model.base_model)
+    for name, module in hooked.items():
+        if name.startswith(("ln_final", "unembed")) or module in wholes:
+            raise ValueError(
+                f"the model has a hook of its own at {name}, where runs do not come by: call reset_hooks()"
+            )
+    return frozenset(hooked)
 
 
 @contextmanager
@@ -100,12 +108,14 @@ def unhooked(model) -> Iterator[None]:
 
 def _hooked(model) -> dict[str, torch.nn.Module]:
     found = {}
-    for name, module, inside in _modules(model):
+    for name, module, inside, _, _, forward in _modules(model):
         if inside["_forward_hooks"] or inside["_forward_pre_hooks"]:
             hooks = (*module._forward_hooks.items(), *module._forward_pre_hooks.items())
             if not all(_is_library(module, n, hook) for n, hook in hooks):
                 point = hasattr(module, "fwd_hooks")  # by the name that readers know
-                found[module.name if point else name.replace("_original_component.", "")] = module
+                found[module.name if point else name] = module
+        if inside.get("forward") is not forward:  # it was given another one since
+            found[name] = module
     return found
 
 
@@ -122,10 +132,23 @@ def _of_library(function) -> bool:
     return module.startswith(("transformer_lens.", "transformers.", "accelerate."))
 
 
-def _modules(model) -> list[tuple[str, torch.nn.Module, dict]]:
-    """List the parts of a model by name, with their attributes, once: they are asked for in every re-run."""
+def _modules(model) -> list[tuple[str, torch.nn.Module, dict, dict, str, object]]:
+    """List the parts of a model, once: they are asked for in every re-run.
+
+    Name, part, its attributes, the parts beside it and its name there, and its `forward` if that is its own. A copy of
+    the model gets a list of its own, and so does a model in which a part was replaced.
+    """
     kept = of_model(model, "cfg") and model.__dict__
-    if "_th_modules" not in kept:
-        named = of_model(model, "named_modules")()
-        kept["_th_modules"] = [(name, module, module.__dict__) for name, module in named]
-    return kept["_th_modules"]
+    owner, listed = kept.get("_th_modules", (0, ()))
+    if owner != id(model) or any(beside.get(key) is not part for _, part, _, beside, key, _ in listed):
+        found = {}
+        for prefix, root in (("", model), ("original_model.", model.original_model)):
+            known = dict(root.named_modules())
+            for name, part in known.items():
+                above, _, key = name.rpartition(".")
+                beside = known[above]._modules if key else {"": part}
+                shown = (prefix + name).replace("_original_component.", "") or "the whole model"
+                found.setdefault(id(part), (shown, part, part.__dict__, beside, key, part.__dict__.get("forward")))
+        kept["_th_modules"] = id(model), list(found.values())
+        _FINGERPRINTS.pop(model, None)
+    return kept["_th_modules"][1]

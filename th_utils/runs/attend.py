@@ -56,7 +56,9 @@ def attend(
             same = (values if via == "k" else keys).gather(2, column.expand_as(made))
             more = (made, same) if via == "k" else (same, made)
             keys, values = (torch.cat(pair, 2) for pair in zip((keys, values), more, strict=True))
-    given = _queries_of(model, clean, layer, streams, read_at) if via == "q" else None
+    given, at = None, read_at[:, None].expand(-1, n)
+    if via == "q":  # the rest of attention, such as a gate, goes on reading the clean stream
+        given = query_input(model, layer, clean.tokens.gather(1, at), streams, position_ids=at)
     streams = clean.at(read_at).resid[layer][:, None].expand(-1, n, -1)
     found: dict[str, Tensor] = {}
 
@@ -86,12 +88,6 @@ def _pass(
     with projecting(model, layer, via if n > 1 else "qkv", heads, given):
         forward(model, clean.tokens.gather(1, at[:, None].expand(-1, n)), hooks, past, layer, layer + 1, streams,
                 position_ids=at[:, None].expand(-1, n), attention_mask=mask)  # fmt: skip
-
-
-def _queries_of(model, clean: Run, layer: int, streams: Tensor, at: Tensor) -> Float[Tensor, "batch n d_model"]:
-    """Return what queries are made of: the rest of attention, such as a gate, goes on reading the clean stream."""
-    at = at[:, None].expand(-1, streams.shape[1])
-    return query_input(model, layer, clean.tokens.gather(1, at), streams, position_ids=at)
 
 
 def _made(

@@ -54,11 +54,6 @@ def by_name(hooks: Sequence[Hook], n_layers: int) -> dict[str, list[Callable]]:
     return found
 
 
-def first_layer(hooks: Sequence[Hook], n_layers: int) -> int:
-    """Find the first layer that is hooked; the number of layers where there are no hooks."""
-    return min(map(layer_of, by_name(hooks, n_layers)), default=n_layers)
-
-
 def calls(hooks: dict[str, list[Callable]], hooked: set[str], rows: slice = slice(None), turned=None) -> list[Call]:
     """Make of hooks, grouped by name, what a pass calls; `hooked` gathers the points where one changed a value.
 
@@ -74,14 +69,16 @@ def calls(hooks: dict[str, list[Callable]], hooked: set[str], rows: slice = slic
                 before = version(value)
                 out = function(value, Site(name, rows))
                 written = value.is_inference() or version(value) != before  # nobody counts in inference mode
-                if out is not None and out.shape != value.shape:
-                    raise ValueError(f"hook {name} returned {[*out.shape]}, expected {[*value.shape]}")
+                if out is not None and (out.shape, out.dtype) != (value.shape, value.dtype):
+                    kinds = [f"{[*x.shape]} {x.dtype}".replace("torch.", "") for x in (out, value)]
+                    raise ValueError(f"hook {name} returned {kinds[0]}, expected {kinds[1]}")
                 changed |= written or not (out is None or out is value)  # it did more than look
                 value = value if out is None else out
-            if not changed:
-                return None
-            hooked.add(name)
-            return turned.there(value) if moved else value
+            if changed:
+                hooked.add(name)
+            if moved:  # a copy, also for writes that torch does not count (`.data`)
+                return turned.there(value)
+            return value if changed else None
 
         return called
 

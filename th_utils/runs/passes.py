@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from ..models import parts
-from ..models.forward import Call, Done, cache, forward
+from ..models.forward import OUTPUT, Call, Done, cache, forward
 from .record import Run
 from .turning import Turned
 
@@ -42,7 +42,7 @@ def last(model, base: Run, hooks: Callable[[Turned], list[Call]], start: int, st
     """Run one more token at END from layer `start` to before `stop`; return its records, keys and values in place."""
     turned, end = Turned(base, base.end), base.end[:, None]
     found, record = _recorder(start, stop, lambda x, axis: turned.back(x) if axis == 2 else x)
-    past, stream = turned.cache(), base.end_only()["resid"][start]
+    past, stream = turned.cache(), base.at().resid[start][:, None]
     forward(model, base.tokens.gather(1, end), hooks(turned) + record, past, start, stop, stream,
             position_ids=end, attention_mask=turned.mask)  # fmt: skip
     found = {name: torch.stack(values) for name, values in found.items()}
@@ -72,7 +72,7 @@ def _recorder(start: int, stop: int, stored: Callable[[Tensor, int], Tensor]) ->
         return lambda value: found[name].append(stored(value, axis))
 
     hooks = [(i, point, note(name, axis)) for i in range(start, stop) for name, (point, axis) in RECORDS.items()]
-    return found, [*hooks, (stop - 1, "hook_resid_post", note("resid", 1))]
+    return found, [*hooks, (stop - 1, OUTPUT, note("resid", 1))]
 
 
 def _caches(past: Cache, start: int, stop: int) -> dict[str, tuple[Tensor, ...]]:

@@ -124,6 +124,8 @@ def patch_input(model, clean: Run, edge: Edge, changes: Float[Tensor, "n batch d
     reader, changed, way = clean.at(edge.read_at), edge.changed_at(clean), reach(model).way
     if way is None:
         raise ValueError(f"{parts.kind(model)}: what one input of a head does cannot be computed: use rerun_last")
+    if edge.via != "q" and (late := int((changed.position > reader.position).sum())):
+        raise ValueError(f"source must not come after read_at, which cannot see it: it does in {late} of {len(clean)}")
     found = []
     for part in changes.split(chunk):
         streams = changed.resid[layer] + part

@@ -17,7 +17,7 @@ from .._guards import all_finite, indices, numbers, whole
 from ..models import parts, state
 from ..tasks.prompts import Prompts, prefix
 from . import passes
-from .hooks import Hook, by_name, calls, first_layer, layer_of
+from .hooks import Hook, by_name, calls, layer_of
 from .record import Run, require_known_hooks
 from .trial import reach
 
@@ -34,7 +34,7 @@ def run(
     layer `caches` on: enough for `rerun_last` from there. Nothing is unembedded: use `logits(model, run)`.
     Raises `ValueError` for an empty batch, prompts longer than the context, tokens outside the vocabulary, left
     padding, other values of `positions`, unknown hook points, a layer outside the model, a model in a state in which
-    runs would be wrong (see `parts.require_ready`), and a stream that becomes NaN or infinite.
+    runs would be wrong (see `state.require_ready`), and a stream that becomes NaN or infinite.
     """
     if positions not in ("end", "all"):
         raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
@@ -133,7 +133,7 @@ def rerun(
     hooked, named = _check_base(model, base, start), _named(model, hooks)
     layers = parts.shape(model).layers
     stop = layers if stop is None else whole("stop", stop, start + 1, layers)
-    if (first := first_layer(hooks, layers)) < start:
+    if (first := min(map(layer_of, named), default=layers)) < start:
         raise ValueError(f"a hook of layer {first} is before layer {start}, where the run was kept")
 
     def part(rows: slice) -> dict:
@@ -174,11 +174,12 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     Raises `ValueError` for a base of another model, and one that does not hold the layers that are needed.
     """
     n_layers = parts.shape(model).layers
-    first = first_layer(hooks, n_layers)
+    named = _named(model, hooks)
+    first = min(map(layer_of, named), default=n_layers)
     given, start = start is not None, first if start is None else whole("start", start, 0, first)
-    hooked, named = _check_base(model, base, start, given), _named(model, hooks)
+    hooked = _check_base(model, base, start, given)
     stop = n_layers if stop is None else whole("stop", stop, start, n_layers)
-    if start >= len(base.resid) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
+    if start >= len(base.resid) or stop > len(base.keys) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
         raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and run(caches=)")
     named = {name: functions for name, functions in named.items() if layer_of(name) < stop}
     records = {name: x[: start + (name == "resid" and start == stop)] for name, x in base.end_only().items()}

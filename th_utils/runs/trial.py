@@ -23,7 +23,7 @@ from .hooks import by_name, calls
 from .passes import last, whole
 from .record import Run
 
-_REACH: WeakKeyDictionary = WeakKeyDictionary()  # model -> its reach, or the reason why it has none
+_REACH: WeakKeyDictionary = WeakKeyDictionary()  # model -> its reach
 _NORMALISED: WeakKeyDictionary = WeakKeyDictionary()  # model -> layer -> whether it normalises queries
 
 
@@ -38,16 +38,17 @@ class Reach:
 @torch.no_grad()
 def reach(model) -> Reach:
     """Try a model, the first time; `ValueError` with the reason for one that cannot be run rightly."""
-    if model not in _REACH:
-        try:
-            with state.unhooked(model):
-                _REACH[model] = _try(model)
-        except Exception as error:  # whatever a model of another kind fails with is the reason
-            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            fix = "TransformerLens' own run_with_hooks() and run_with_cache() do not need that"
-            _REACH[model] = f"{parts.kind(model)} cannot be run here: {said:.300}; {fix}"
-    if isinstance(found := _REACH[model], str):
-        raise ValueError(found)
+    if model in _REACH:
+        return _REACH[model]
+    try:
+        with state.unhooked(model):
+            found = _try(model)
+    except Exception as error:  # whatever a model of another kind fails with is the reason
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        fix = "TransformerLens' own run_with_hooks() and run_with_cache() do not need that"
+        raise ValueError(f"{parts.kind(model)} cannot be run here: {said:.300}; {fix}") from error
+    if found.way and not state.edits(model):  # what was found in a passing state is not kept
+        _REACH[model] = found
     return found
 
 
@@ -60,18 +61,8 @@ def _try(model) -> Reach:
         return model(tokens)[rows, prompts.end].log_softmax(-1)
 
     writes, mlps, again = [], [], []
-    base = _whole(
-        model,
-        prompts,
-        [
-            call
-            for i in range(layers)
-            for call in (
-                (i, "hook_attn_out", lambda x: writes.append(x)),
-                (i, "hook_mlp_out", lambda x: mlps.append(x.clone())),
-            )
-        ],
-    )
+    look = {"hook_attn_out": lambda x: writes.append(x), "hook_mlp_out": lambda x: mlps.append(x.clone())}
+    base = _whole(model, prompts, [(i, *call) for i in range(layers) for call in look.items()])
     behind = torch.arange(prompts.tokens.shape[1], device=rows.device) > prompts.end[:, None]
     other = torch.where(behind, prompts.tokens.flip(-1), prompts.tokens)
     ours = laws.unembed(model, laws.final_norm(model, base.at().resid[-1])).log_softmax(-1)
@@ -88,15 +79,8 @@ def _try(model) -> Reach:
         again.append(x * 1.5)
         return again[-1]
 
-    moved = _whole(
-        model,
-        prompts,
-        [
-            call
-            for i in range(layers)
-            for call in ((i, "hook_attn_out", more), (i, "hook_mlp_out", lambda _, i=i: mlps[i]))
-        ],
-    )
+    more_of = [(i, "hook_attn_out", more) for i in range(layers)]
+    moved = _whole(model, prompts, more_of + [(i, "hook_mlp_out", lambda _, i=i: mlps[i]) for i in range(layers)])
     for layer, (was, now) in enumerate(zip(base.resid.diff(dim=0), moved.resid.diff(dim=0), strict=True)):
         if _gap(now - was, again[layer] - writes[layer]) > laws.CLOSE * max(1.0, float(now.abs().max())):
             raise ValueError(f"layer {layer} does more than add what attention and MLP write to the stream")
