@@ -1,8 +1,8 @@
 """Keep a report for chapter 10: `python tools/stored.py MODEL report-MODEL/report.json`.
 
-The chapter runs on the model, and the sections that it alone measures (`signals`, `english`) go into the file beside the
-report's own, in `th_utils/report/data`. Numbers are rounded to five digits. Make the report first, with the command that
-is kept in the file.
+The chapter runs on the model, and the sections that it alone measures (`signals`, `english`) go into the file beside
+the report's own, in `th_utils/report/data`, rounded to five digits; its page goes to `book/reports`. Make the report
+first, with the command that is kept in the file.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The reports that chapter 10 reads are reports, small, dated where the book says, and a part of them can be made again."""
+"""The reports that chapter 10 reads are whole, small and dated as the book says; a part of them is made again."""
 
 import json
 from pathlib import Path
