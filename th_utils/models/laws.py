@@ -118,10 +118,15 @@ def _post_norm(model, layer: int):
     return model.blocks[layer].ln1_post if "ln1_post" in model.blocks[layer].submodules else None
 
 
+def _multiplier(model, layer: int) -> float:
+    """Return the number that some models multiply by what attention adds."""
+    return getattr(model.blocks[layer], "residual_contribution_scale", 1.0)
+
+
 def attention_write(model, layer: int, z: Float[Tensor, "... heads d_head"]) -> Tensor:
     """Compute what attention adds to the stream when its heads give z: z W_O + b_O, then a norm and a multiplier."""
     out, after = model.blocks[layer].attn.o(z.flatten(-2)), _post_norm(model, layer)
-    return (out if after is None else after(out)) * getattr(model.blocks[layer], "residual_contribution_scale", 1.0)
+    return (out if after is None else after(out)) * _multiplier(model, layer)
 
 
 def write_law(model, layer: int) -> tuple[Float[Tensor, " d_model"] | float, Float[Tensor, " d_model"] | float]:
@@ -129,7 +134,7 @@ def write_law(model, layer: int) -> tuple[Float[Tensor, " d_model"] | float, Flo
 
     They are 1 and 0 in most models; else those of a norm after attention, or a multiplier.
     """
-    after, factor = _post_norm(model, layer), getattr(model.blocks[layer], "residual_contribution_scale", 1.0)
+    after, factor = _post_norm(model, layer), _multiplier(model, layer)
     if after is None:
         return factor, 0.0
     law = _law(after, model.cfg.d_model, model.W_E)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from . import parts
+from . import laws, parts
 from .hub import first_line, hub_model, quiet_transformers, read_folder
 from .pypi import wheel_model
 from .registry import DEFAULT, MODELS, ModelCard, find_card, pick_card
@@ -79,7 +79,7 @@ def load_model(
     tokenizer.init_kwargs = settings
     for name, token in special.items():  # TransformerLens gives a tokenizer those that it lacks
         setattr(tokenizer, name, token)
-    if not (gap := float((after - before).abs().max())) < 2e-3 * max(1.0, float(before.std(-1).max())):
+    if not (gap := float((after - before).abs().max())) < laws.CLOSE * max(1.0, float(before.std(-1).max())):
         found = f"TransformerLens computes other log-probabilities for {card.name}, a {kind} (by {gap:.2g})"
         raise ValueError(f"{found}: {fix}")
     _CARDS[model] = card

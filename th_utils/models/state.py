@@ -75,13 +75,14 @@ def require_ready(model) -> frozenset[str]:
     refused where it would leave them out. Raises `TypeError` for anything but a `TransformerBridge`, `ValueError` for
     training mode, half precision, autocast, and hooks on what follows the blocks, where runs end.
     """
-    if any(inside["training"] for _, _, inside, *_ in _modules(model)):
+    modules = _modules(model)
+    if any(inside["training"] for _, _, inside, *_ in modules):
         raise ValueError("the model is in training mode, in which dropout makes runs random: call model.eval()")
     weight = model.W_E
     if weight.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"the model is in {weight.dtype}, too coarse, and has lost digits: load it anew")
     refuse_autocast()
-    hooked, wholes = _hooked(model), (model, model.original_model, model.original_model.base_model)
+    hooked, wholes = _hooked(modules), (model, model.original_model, model.original_model.base_model)
     for name, module in hooked.items():
         if name.startswith(("ln_final", "unembed")) or module in wholes:
             raise ValueError(
@@ -94,7 +95,7 @@ def require_ready(model) -> frozenset[str]:
 def unhooked(model) -> Iterator[None]:
     """Inside, the reader's own hooks are off."""
     saved = []
-    for module in _hooked(model).values():
+    for module in _hooked(_modules(model)).values():
         for kind in ("_forward_hooks", "_forward_pre_hooks"):
             hooks = getattr(module, kind)
             saved.append((module, kind, hooks))
@@ -106,9 +107,9 @@ def unhooked(model) -> Iterator[None]:
             setattr(module, kind, hooks)
 
 
-def _hooked(model) -> dict[str, torch.nn.Module]:
+def _hooked(modules: list[tuple]) -> dict[str, torch.nn.Module]:
     found = {}
-    for name, module, inside, _, _, forward in _modules(model):
+    for name, module, inside, _, _, forward in modules:
         if inside["_forward_hooks"] or inside["_forward_pre_hooks"]:
             hooks = (*module._forward_hooks.items(), *module._forward_pre_hooks.items())
             if not all(_is_library(module, n, hook) for n, hook in hooks):
