@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 import _common as common
 
 PARTS = {
-    "composition": "_composition", "patching": "_patching", "loading": "_loading", "sliders": "_sliders",
-    "growth": "_growth", "book": "_book",
+    "composition": "_composition", "patching": "_patching", "engine": "_engine", "loading": "_loading",
+    "sliders": "_sliders", "growth": "_growth", "book": "_book",
 }  # fmt: skip
 HOMES = PARTS | dict.fromkeys(("against_the_machine", "against_transformer_lens", "textbook", "memory"), "_composition")
-HOMES |= dict.fromkeys(("path_patching", "interventions"), "_patching")
+HOMES |= dict.fromkeys(("path_patching", "interventions"), "_patching") | {"beside_transformer_lens": "_engine"}
 HOMES |= dict.fromkeys(("with_kernel", "in_browser"), "_sliders")
 HOMES |= dict.fromkeys(("import_time", "warm_load", "cold"), "_loading")
 HOMES |= {"curve": "_growth", "forward": "_book"}

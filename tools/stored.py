@@ -1,8 +1,8 @@
 """Keep a report for chapter 10: `python tools/stored.py MODEL report-MODEL/report.json`.
 
 The chapter runs on the model, and the sections that it alone measures (`signals`, `english`) go into the file beside
-the report's own, in `th_utils/report/data`, rounded to five digits; its page goes to `book/reports`. Make the report
-first, with the command that is kept in the file.
+the report's own, in `th_utils/report/data`, rounded to five digits; the book's build makes a page of it. Make the
+report first, with the command that is kept in the file.
 """
 
 import json
@@ -14,8 +14,6 @@ import nbformat
 from nbclient import NotebookClient
 
 from th_utils.models.registry import MODELS
-from th_utils.report.page import page
-from th_utils.report.run import write
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTER = ROOT / "notebooks" / "10_generalise.ipynb"
@@ -48,7 +46,6 @@ def rounded(value):
 
 def main(model: str, path: str) -> None:
     report = json.loads(Path(path).read_text(encoding="utf8"))
-    write(ROOT / "book" / "reports" / f"{model}.html", page(report))
     report["sections"] |= measured(model, Path(path))
     card = MODELS[model]
     report["command"] = f"{f'TH_ACCEPT={card.licence} ' if card.terms else ''}python -m th_utils report {model}"

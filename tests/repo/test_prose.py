@@ -17,6 +17,7 @@ from th_utils.models.registry import MODELS
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+STORED = [f"book/reports/{one.stem}.html" for one in (ROOT / "th_utils" / "report" / "data").iterdir()]  # built
 EXAMPLES = {"config.json", "_build/student"}  # a model's, and made by make
 FILE = re.compile(r"[\w.-]+(/[\w.-]+)*(/|\.(py|md|yml|toml|txt|cff|js|json|ipynb))")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)")
@@ -85,7 +86,7 @@ def test_examples_of_the_module_run(text, default_model, monkeypatch):
 
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: path.stem)
 def test_relative_links_lead_to_tracked_files(path):
-    text, names = path.read_text(encoding="utf8"), tracked()
+    text, names = path.read_text(encoding="utf8"), tracked() + STORED
     if path.suffix == ".ipynb":
         text = "\n".join(one.source for one in nbformat.reads(text, 4).cells if one.cell_type == "markdown")
     for target in LINK.findall(re.sub(r"```.*?```", "", text, flags=re.S)):

@@ -1,4 +1,4 @@
-"""The reports that chapter 10 reads are whole, small and dated as the book says; a part of them is made again."""
+"""The reports that chapter 10 reads are whole, small and dated; a part of them is made again."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,7 @@ from th_utils.models import pypi
 from th_utils.models.registry import MODELS
 from th_utils.report import measure
 from th_utils.report.measure import Settings
+from th_utils.report.page import page
 from th_utils.report.run import SCHEMA, SECTIONS, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,13 +22,13 @@ FETCHED = pypi.cache_dir() / f"{GEMMA.name}-{pypi.CONVERSION}-{GEMMA.sha256[:8]}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_a_stored_report_is_whole_small_and_dated_on_the_page_of_models(path):
-    found, page = read(path), (ROOT / "book" / "models.md").read_text(encoding="utf8")
+def test_a_stored_report_is_whole_and_small_and_its_page_dated(path):
+    found, models = read(path), (ROOT / "book" / "models.md").read_text(encoding="utf8")
     assert found["schema"] == SCHEMA and found["model"]["name"] == path.stem and path.stat().st_size < 200_000
     assert {*SECTIONS, "signals", "english"} <= found["sections"].keys()
     assert not [name for name, one in found["sections"].items() if "refused" in one]
     assert found["key"]["settings"] == json.loads(json.dumps(vars(Settings())))
-    assert found["made"][:10] in page and f"`{found['command']}`" in page
+    assert f"Measured {found['made']}" in page(found) and f"`{found['command']}`" in models
 
 
 def made_again(model, name: str) -> None:
