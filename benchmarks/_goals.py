@@ -95,6 +95,12 @@ def _by_chapter(r: dict, what: str, unit: str) -> str:
     return "By chapter: " + ", ".join(f"{name[:2]} {one[what]:,.0f}{unit}" for name, one in r["chapters"].items())
 
 
+def former(r: dict) -> str:
+    return "the model's own forward masks, normalises and rotates for all positions; by case: " + ", ".join(
+        f"{name} {one['ratio']['median']:.2f}" for name, one in r["former"].items()
+    )
+
+
 def from_nothing(r: dict) -> float:
     return r["stages"][r["executing"]] + r["stages"]["book"]
 
@@ -106,6 +112,12 @@ GOALS = [
          lambda r: r["paths"]["ratio"]["median"], " times", least=200),
     Goal("interventions at END, against whole hooked passes of 60 tokens", "patching",
          lambda r: r["interventions"]["by tokens"]["60"]["ratio"]["median"], " times", least=20),
+    Goal("runs and END re-runs, against `th_utils` with equations of its own: the slowest", "engine",
+         lambda r: max(one["ratio"]["median"] for name, one in r["former"].items() if "all senders" not in name),
+         " times", most=1.2, why=former),
+    Goal("patching of all senders, against the same: the slowest", "engine",
+         lambda r: max(one["ratio"]["median"] for name, one in r["former"].items() if "all senders" in name),
+         " times", most=3, why=former),
     Goal("slider of a channel, with a kernel", "sliders",
          lambda r: r[KERNEL]["channel"]["median"] * 1e3, " ms", most=100,
          why=lambda r: "four prompts through the layers after the channel, one token each"),

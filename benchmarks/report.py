@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import _common as common
+from _engine import FORMER
 from _goals import textbook_ratio
 
 PAGE = common.ROOT / "book" / "benchmarks.md"
@@ -111,6 +112,17 @@ One component of head {ends["head"]} set to zero at the last token (END), {ends[
 The clean run that the last token is computed from is not counted: it is made once for all interventions. Interventions
 at earlier positions need whole passes.
 """
+
+
+def engine(r: dict) -> str:
+    former = [[name, span(one["then"]), span(one["now"]), times(one["ratio"])] for name, one in r["former"].items()]
+    lens = [[name, span(one["slow"]), span(one["fast"]), times(one["ratio"])] for name, one in r["lens"].items()]
+    return f"""The passes call the model's own forward, through TransformerLens.
+
+{table(["64 prompts, one thread", "TransformerLens", "`th_utils`", "faster by"], lens)}
+Commit `{FORMER}` was the last in which `th_utils` computed blocks by equations of its own, right for one kind of block.
+
+{table(["64 prompts, one thread", "equations of its own", "the model's forward", "now slower by"], former)}"""
 
 
 def sliders(r: dict) -> str:
@@ -249,6 +261,9 @@ machine more than the rest: see the load at the end of this page.
 ## Path patching and interventions
 
 {patching(parts["patching"])}
+## Runs, re-runs and patching: the engine
+
+{engine(parts["engine"])}
 ## Sliders
 
 {sliders(parts["sliders"])}

@@ -115,7 +115,7 @@ def tiny_model(name: str) -> str:
 def sources(model: str) -> dict[str, nbformat.NotebookNode]:
     """Every notebook as it is executed on a model, by file name."""
     prepared = student.with_failing_stubs if label(model) == STUB_MODEL else lambda notebook: notebook
-    paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    paths = sorted((ROOT / "notebooks").rglob("*.ipynb"))
     return {path.name: prepared(nbformat.read(path, as_version=4)) for path in paths}
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import build  # noqa: E402
 
-CHAPTERS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+CHAPTERS = sorted(path.name for path in (ROOT / "notebooks").rglob("*.ipynb"))
 # Not compared: a picture, whose numbers are in its alternative text, and float error, which th.identity limits.
 MAY_DIFFER = re.compile(r"data:image/[^\"')]+|(?<=largest gap )[-+\de.]+")
 START = """

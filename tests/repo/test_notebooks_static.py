@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import fold  # noqa: E402
 
-PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MAIN = sorted((ROOT / "notebooks").glob("*.ipynb"))
+DEEPER = sorted((ROOT / "notebooks" / "deeper").glob("*.ipynb"))
+PATHS = [*MAIN, *DEEPER]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
 DIRECTIVE = re.compile(r"^\s*(`{3,}|:{3,})\{|\{[a-z:]+\}`", re.MULTILINE)
 RUNGS = ["recall", "modify", "implement", "investigate"]
@@ -36,6 +38,11 @@ def path(request):
 @pytest.fixture
 def notebook(path):
     return nbformat.read(path, as_version=4)
+
+
+@pytest.fixture(params=MAIN, ids=lambda path: path.stem)
+def chapter(request):
+    return nbformat.read(request.param, as_version=4)
 
 
 def cells(notebook, kind: str) -> list:
@@ -108,9 +115,9 @@ def test_one_title_and_no_skipped_heading_level(notebook):
     assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
 
 
-def test_every_exercise_is_followed_by_its_solution(notebook):
+def test_every_exercise_is_followed_by_its_solution(chapter):
     kinds = []  # E for an exercise, S for a solution
-    for cell in notebook.cells:
+    for cell in chapter.cells:
         if cell.cell_type == "markdown":
             kinds += re.findall("^### (E)xercise ", cell.source, re.M)
         if "solution" in cell.metadata.get("tags", []):
@@ -118,9 +125,9 @@ def test_every_exercise_is_followed_by_its_solution(notebook):
     assert re.fullmatch("(ES+){3,}", "".join(kinds))
 
 
-def test_every_exercise_is_a_rung_with_minutes_and_three_hints(notebook):
+def test_every_exercise_is_a_rung_with_minutes_and_three_hints(chapter):
     """The ladder from recall to investigate; the minutes add up, and an open exercise tells one way to do it."""
-    text = "\n\n".join(cell.source for cell in cells(notebook, "markdown"))
+    text = "\n\n".join(cell.source for cell in cells(chapter, "markdown"))
     opening, *exercises = re.split(r"^(?=### Exercise )", text.split("\n## Exercises\n", 1)[1], flags=re.M)
     rungs = [RUNG.match(one) for one in exercises]
     assert all(rungs), [one.splitlines()[0] for one, rung in zip(exercises, rungs, strict=True) if not rung]
@@ -139,10 +146,10 @@ def test_every_exercise_is_a_rung_with_minutes_and_three_hints(notebook):
             assert 60 <= len(plan.split()) <= 150, exercise[:80]
 
 
-def test_quiz_explains_every_answer(notebook):
+def test_quiz_explains_every_answer(chapter):
     """Three questions right before the exercises, each with one right option, and a reason behind every option."""
-    (at,) = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises\n")]
-    first, *others = (cell.source for cell in notebook.cells[at - 3 : at])
+    (at,) = [i for i, cell in enumerate(chapter.cells) if cell.source.startswith("## Exercises\n")]
+    first, *others = (cell.source for cell in chapter.cells[at - 3 : at])
     opening = "## Check yourself\n\nDecide before you open an answer; each one explains itself.\n\n"
     assert first.startswith(opening)
     rights = []
@@ -168,5 +175,5 @@ def test_folds_are_closed_and_hold_html(notebook):
 def test_chapter_of_the_contents_exists():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
     named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
-    stems = {f"notebooks/{path.stem}" for path in PATHS}
-    assert {name for name in named if name.startswith("notebooks/")} == stems
+    files = {path.relative_to(ROOT).with_suffix("").as_posix() for path in PATHS}
+    assert {name for name in named if name.startswith("notebooks/")} == files

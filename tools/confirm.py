@@ -1,0 +1,123 @@
+"""Test every claim of a chapter once on material that nothing was tuned to: `python tools/confirm.py CHAPTER …`.
+
+The names, templates, nouns, wordings and passages of `tools/fresh` take the place of the book's, and other seeds that
+of its seeds; no development run uses them. Outcomes go into `book/ledger.json`, where they stay: a claim is tried once,
+and one that fails is published as it failed. Claims of a chapter that stand there already are left as they are.
+"""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[1]
+LEDGER = ROOT / "book" / "ledger.json"
+# Runs before a chapter: other seeds, and claims that are noted in place of raised.
+BEFORE = """
+import json, os
+import numpy as np
+from th_utils import notebook, stats
+
+_seeded, _share, _bootstrap, _n = np.random.default_rng, stats.share, stats.bootstrap, {}
+np.random.default_rng = lambda seed=None: _seeded(seed + 7919 if isinstance(seed, int) else seed)
+
+def _counted(function, sample):
+    def counted(*arguments, **named):
+        found = function(*arguments, **named)
+        _n[found] = int(np.size(stats.array(arguments[sample])))
+        return found
+    return counted
+
+stats.share, stats.bootstrap = _counted(_share, 0), _counted(_bootstrap, 1)
+
+def _claim(model, text, holds, value=None):
+    shown = f"{value:.4g}" if isinstance(value, float) else str(value or "")
+    n = _n.get(value) if isinstance(value, stats.Estimate) else None
+    print("CLAIM " + json.dumps({"text": text, "holds": notebook._true(holds), "value": shown, "n": n}))
+
+notebook.claim, notebook.find_card = _claim, lambda: None  # readings that do not hold say so
+notebook.DEFAULT = "none"
+"""
+
+
+def with_fresh_words(folder: Path) -> None:
+    """A copy of `th_utils` whose tasks say other things."""
+    shutil.copytree(ROOT / "th_utils", folder / "th_utils", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (ROOT / "tools" / "fresh").glob("*.json"):
+        target = folder / "th_utils" / "tasks" / "data" / path.name
+        kept, fresh = (json.loads(one.read_text(encoding="utf8")) for one in (target, path))
+        for name, value in fresh.items():  # of a relation only the wording is another, the facts are what they are
+            kept[name] = kept[name] | value if path.name == "facts.json" else value
+        target.write_text(json.dumps(kept), encoding="utf8")
+
+
+def outcomes(path: Path, folder: Path, model: str = "smollm2-135m") -> tuple[list[dict], list[str]]:
+    """What became of each claim, and what could not be run."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(BEFORE))
+    end = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")), None)
+    notebook.cells = notebook.cells[:end]
+    os.environ |= {"PYTHONPATH": str(folder), "TH_MODEL": model, "TH_STATIC": "1", "OMP_NUM_THREADS": "1"}
+    NotebookClient(notebook, timeout=3600, kernel_name="python3", allow_errors=True,
+                   resources={"metadata": {"path": str(folder)}}).execute()  # fmt: skip
+    found, failed = [], []
+    for cell in notebook.cells[1:]:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                failed.append(f"{output.ename}: {output.evalue}".splitlines()[0][:200])
+            lines = output.text.splitlines() if output.get("name") == "stdout" else ()
+            found += [json.loads(line.removeprefix("CLAIM ")) for line in lines if line.startswith("CLAIM ")]
+    return found, failed
+
+
+def thresholds(path: Path) -> dict[str, dict]:
+    """By the text of a claim: the condition as it stands in the code, and when its line was last written."""
+    said, found = path.read_text(encoding="utf8").splitlines(), {}
+    blamed = subprocess.run(["git", "blame", "--line-porcelain", path], cwd=ROOT, capture_output=True, text=True,
+                            check=True).stdout.splitlines()  # fmt: skip
+    commits = [line[:7] for line in blamed if re.match(r"[0-9a-f]{40} ", line)]
+    times = [int(line.split()[1]) for line in blamed if line.startswith("committer-time ")]
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type != "code" or "th.claim(" not in cell.source:
+            continue
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "th.claim":
+                text, condition = node.args[1], ast.unparse(node.args[2])
+                head = ast.get_source_segment(cell.source, node).splitlines()[0]
+                at = next(i for i, line in enumerate(said) if json.dumps(head, ensure_ascii=False)[1:-1] in line)
+                key = text.value if isinstance(text, ast.Constant) else ast.unparse(text)
+                found[key] = {"condition": condition, "commit": commits[at],
+                              "date": f"{datetime.fromtimestamp(times[at], UTC):%Y-%m-%d}"}  # fmt: skip
+    return found
+
+
+def main(chapters: list[str]) -> None:
+    kept = json.loads(LEDGER.read_text(encoding="utf8")) if LEDGER.is_file() else {}
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    paths = [path for path in sorted((ROOT / "notebooks").rglob("*.ipynb")) if path.stem in chapters or not chapters]
+    for path in paths:
+        known = {one["text"]: one for one in kept.get(path.stem, {}).get("claims", ())}
+        if known and {*thresholds(path)} <= known.keys():
+            print(f"{path.stem}: all its claims were tried before")
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            with_fresh_words(Path(folder))
+            found, failed = outcomes(path, Path(folder))
+        set_when, day = thresholds(path), f"{datetime.now(UTC):%Y-%m-%d}"
+        new = [one | set_when.get(one["text"], {}) | {"tried": day} for one in found if one["text"] not in known]
+        kept[path.stem] = {"commit": commit.strip(), "claims": [*known.values(), *new], "not run": failed}
+        LEDGER.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+        print(f"{path.stem}: {sum(one['holds'] for one in new)} of {len(new)} hold; not run: {failed}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
