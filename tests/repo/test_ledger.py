@@ -39,17 +39,9 @@ def test_thresholds_are_read_from_the_code_with_the_day_of_their_line():
 
 
 def test_the_page_counts_claims_and_shows_failures_first():
-    when = {"date": "2026-11-29", "commit": "abc"}
+    when = {"condition": "a > 0", "date": "2026-11-29", "commit": "abc"}
     claims = [
-        {
-            "text": "one",
-            "holds": True,
-            "value": "0.9",
-            "n": 7,
-            "condition": "a > 0",
-            "date": "2026-11-29",
-            "commit": "abc",
-        },
+        {"text": "one", "holds": True, "value": "0.9", "n": 7, **when},
         {"text": "two", "holds": False, "value": "0.1", "n": None},
     ]
     tried = {"03_x": {"commit": "abc", "claims": claims, "not run": ["ValueError: no"]}}
