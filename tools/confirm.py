@@ -1,8 +1,12 @@
-"""Test every claim of a chapter once on material that nothing was tuned to: `python tools/confirm.py CHAPTER …`.
+"""Try the claims of the chapters elsewhere, once: `python tools/confirm.py COLUMN [CHAPTER …]`.
 
-The names, templates, nouns, wordings and passages of `tools/fresh` take the place of the book's, and other seeds that
-of its seeds; no development run uses them. Outcomes go into `book/ledger.json`, where they stay: a claim is tried once,
-and one that fails is published as it failed. Claims of a chapter that stand there already are left as they are.
+A column of `book/ledger.json` is one of
+
+- `fresh`: the default model, with the names, templates, nouns, wordings and passages of `tools/fresh` in place of the
+  book's, and other seeds. No development run uses them. A claim is tried once, and one that fails is published as it
+  failed: what stands in the ledger already is left as it is.
+- `rounded`: the default model with its matrices rounded to four bits once more, on another grid.
+- the name of another model, such as `gemma3-270m`.
 """
 
 import ast
@@ -19,6 +23,10 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from th_utils.models.hub import read_folder
+from th_utils.models.loading import model_folder
+from th_utils.models.registry import DEFAULT, MODELS
+
 ROOT = Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "book" / "ledger.json"
 # Runs before a chapter: other seeds, and claims that are noted in place of raised.
@@ -28,7 +36,8 @@ import numpy as np
 from th_utils import notebook, stats
 
 _seeded, _share, _bootstrap, _n = np.random.default_rng, stats.share, stats.bootstrap, {}
-np.random.default_rng = lambda seed=None: _seeded(seed + 7919 if isinstance(seed, int) else seed)
+if SHIFT:
+    np.random.default_rng = lambda seed=None: _seeded(seed + SHIFT if isinstance(seed, int) else seed)
 
 def _counted(function, sample):
     def counted(*arguments, **named):
@@ -44,14 +53,12 @@ def _claim(model, text, holds, value=None):
     n = _n.get(value) if isinstance(value, stats.Estimate) else None
     print("CLAIM " + json.dumps({"text": text, "holds": notebook._true(holds), "value": shown, "n": n}))
 
-notebook.claim, notebook.find_card = _claim, lambda: None  # readings that do not hold say so
-notebook.DEFAULT = "none"
+notebook.claim, notebook.DEFAULT = _claim, ""  # readings that do not hold say so, as on another model
 """
 
 
-def with_fresh_words(folder: Path) -> None:
-    """A copy of `th_utils` whose tasks say other things."""
-    shutil.copytree(ROOT / "th_utils", folder / "th_utils", ignore=shutil.ignore_patterns("__pycache__"))
+def put_fresh_words(folder: Path) -> None:
+    """Let the tasks of a copy of `th_utils` say other things."""
     for path in (ROOT / "tools" / "fresh").glob("*.json"):
         target = folder / "th_utils" / "tasks" / "data" / path.name
         kept, fresh = (json.loads(one.read_text(encoding="utf8")) for one in (target, path))
@@ -60,10 +67,10 @@ def with_fresh_words(folder: Path) -> None:
         target.write_text(json.dumps(kept), encoding="utf8")
 
 
-def outcomes(path: Path, folder: Path, model: str = "smollm2-135m") -> tuple[list[dict], list[str]]:
+def outcomes(path: Path, folder: Path, model: str, shift: int = 0) -> tuple[list[dict], list[str]]:
     """What became of each claim, and what could not be run."""
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(BEFORE))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"SHIFT = {shift}\n{BEFORE}"))
     end = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")), None)
     notebook.cells = notebook.cells[:end]
     os.environ |= {"PYTHONPATH": str(folder), "TH_MODEL": model, "TH_STATIC": "1", "OMP_NUM_THREADS": "1"}
@@ -100,24 +107,44 @@ def thresholds(path: Path) -> dict[str, dict]:
     return found
 
 
-def main(chapters: list[str]) -> None:
-    kept = json.loads(LEDGER.read_text(encoding="utf8")) if LEDGER.is_file() else {}
+def rounded_again(folder: Path) -> str:
+    """Write the default model with every matrix of its blocks rounded to 15 steps in groups of 32 weights."""
+    hf_model, tokenizer = read_folder(model_folder(MODELS[DEFAULT]))
+    for name, weight in hf_model.named_parameters():
+        if ".layers." in name and weight.ndim == 2:
+            groups = weight.data.view(-1, 32)
+            step = groups.abs().amax(1, keepdim=True).clamp_min(1e-12) / 7
+            weight.data = (groups / step).round().mul(step).view_as(weight)
+    for part in (hf_model, tokenizer):
+        part.save_pretrained(folder / "model")
+    return str(folder / "model")
+
+
+def main(column: str, *chapters: str) -> None:
+    ledger = json.loads(LEDGER.read_text(encoding="utf8")) if LEDGER.is_file() else {}
+    kept = ledger.setdefault(column, {})
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    paths = [path for path in sorted((ROOT / "notebooks").rglob("*.ipynb")) if path.stem in chapters or not chapters]
-    for path in paths:
+    for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
         known = {one["text"]: one for one in kept.get(path.stem, {}).get("claims", ())}
-        if known and {*thresholds(path)} <= known.keys():
-            print(f"{path.stem}: all its claims were tried before")
+        set_when = thresholds(path)
+        if (chapters and path.stem[:2] not in chapters) or (known and {*set_when} <= known.keys()):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            with_fresh_words(Path(folder))
-            found, failed = outcomes(path, Path(folder))
-        set_when, day = thresholds(path), f"{datetime.now(UTC):%Y-%m-%d}"
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            shutil.copytree(ROOT / "th_utils", folder / "th_utils", ignore=shutil.ignore_patterns("__pycache__"))
+            if column == "fresh":
+                put_fresh_words(folder)
+            model = rounded_again(folder) if column == "rounded" else DEFAULT if column == "fresh" else column
+            found, failed = outcomes(path, folder, model, 7919 if column == "fresh" else 0)
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
         new = [one | set_when.get(one["text"], {}) | {"tried": day} for one in found if one["text"] not in known]
         kept[path.stem] = {"commit": commit.strip(), "claims": [*known.values(), *new], "not run": failed}
-        LEDGER.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
-        print(f"{path.stem}: {sum(one['holds'] for one in new)} of {len(new)} hold; not run: {failed}")
+        LEDGER.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+        print(
+            f"{column}, {path.stem}: {sum(one['holds'] for one in new)} of {len(new)} hold; not run: {failed}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

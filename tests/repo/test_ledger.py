@@ -44,9 +44,16 @@ def test_the_page_counts_claims_and_shows_failures_first():
         {"text": "one", "holds": True, "value": "0.9", "n": 7, **when},
         {"text": "two", "holds": False, "value": "0.1", "n": None},
     ]
-    tried = {"03_x": {"commit": "abc", "claims": claims, "not run": ["ValueError: no"]}}
+    tried = {
+        "fresh": {"03_x": {"claims": claims, "not run": ["ValueError: no"]}},
+        "other": {"03_x": {"claims": claims[:1], "not run": []}},
+    }
     found = ledger.lines(tried, {"notebooks/03_x": {"one": "0.8"}})
-    assert found[0].startswith("**1 of 2 claims held")
-    rows = [line for line in found if line.startswith("| ") and "---" not in line][1:]
-    assert rows[0].startswith("| two") and "**failed** 0.1" in rows[0]
-    assert "| 0.8 | held 0.9 | 7 |" in rows[1] and "`a > 0`" in rows[1] and "Not run: ValueError: no" in found
+    assert found[:2] == [
+        "- **on fresh words**: 1 of 2 claims held, 1 failed",
+        "- **other**: 1 of 1 claims held, 0 failed",
+    ]
+    first, second = [line for line in found if line.startswith("| ") and "---" not in line][1:]
+    assert first == "| two | – | by a template | – | **failed** 0.1 | not tried |"
+    assert second == "| one | `a > 0` | 2026-11-29, `abc` | 0.8 | held 0.9, n = 7 | held 0.9, n = 7 |"
+    assert found[-1].endswith("Not run on fresh words: ValueError: no")
