@@ -26,8 +26,8 @@ def lines(ledger: dict, book: dict) -> list[str]:
     for chapter in sorted({name for column in ledger.values() for name in column}):
         tried = {column: ledger[column].get(chapter, {"claims": [], "not run": []}) for column in ledger}
         values = next((own for page, own in book.items() if page.endswith(chapter)), {})
-        found += ["", f"**Chapter `{chapter}`**", "", f"| claim | holds if | set | in the book | {' | '.join(shown.values())} |",
-                  "| --- " * (4 + len(shown)) + "|"]  # fmt: skip
+        head = ["claim", "holds if", "set", "in the book", *shown.values()]
+        found += ["", f"**Chapter `{chapter}`**", "", f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
         by_text = {column: {one["text"]: one for one in own["claims"]} for column, own in tried.items()}
         every = {text: one for claims in by_text.values() for text, one in claims.items()}
         for text in sorted(every, key=lambda text: all(of[text]["holds"] for of in by_text.values() if text in of)):
