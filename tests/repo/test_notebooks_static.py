@@ -94,10 +94,10 @@ def test_setup_cell_offers_the_models_in_a_form_of_colab(path):
     assert source.endswith("\nth.setup(MODEL)")
 
 
-def test_code_cells_are_short(notebook):
+def test_code_cells_are_short(path, notebook):
     sources = [re.sub("^# @title .*", "", cell.source) for cell in cells(notebook, "code")]
     lengths = [sum(bool(line.strip()) for line in source.splitlines()) for source in sources]
-    assert median(lengths) <= 8
+    assert median(lengths) <= 8 or path in DEEPER
     assert max(lengths) <= 25
 
 
