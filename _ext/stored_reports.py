@@ -6,11 +6,17 @@ from importlib.resources import files
 from pathlib import Path
 
 
+def page(stored) -> str:
+    """The page of one stored report, without the sections that only the chapter measures, which took no stated time."""
+    report = json.loads(stored.read_text(encoding="utf8"))
+    report["sections"] = {name: found for name, found in report["sections"].items() if "seconds" in found}
+    return import_module("th_utils.report.page").page(report)
+
+
 def write_pages(app, config) -> None:
-    write, page = import_module("th_utils.report.run").write, import_module("th_utils.report.page").page
+    write = import_module("th_utils.report.run").write
     for stored in files("th_utils.report").joinpath("data").iterdir():
-        report = page(json.loads(stored.read_text(encoding="utf8")))
-        write(Path(app.confdir, "book", "reports", stored.name).with_suffix(".html"), report)
+        write(Path(app.confdir, "book", "reports", stored.name).with_suffix(".html"), page(stored))
 
 
 def setup(app) -> dict:

@@ -1,6 +1,7 @@
 """The reports that chapter 10 reads are whole, small and dated; a part of them is made again."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from th_utils.models import pypi
 from th_utils.models.registry import MODELS
 from th_utils.report import measure
 from th_utils.report.measure import Settings
-from th_utils.report.page import page
 from th_utils.report.run import SCHEMA, SECTIONS, read
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "_ext"))
+import stored_reports  # noqa: E402
+
 PATHS = sorted(Path(measure.__file__).parent.glob("data/*.json"))
 GEMMA = MODELS["gemma3-270m"]
 FETCHED = pypi.cache_dir() / f"{GEMMA.name}-{pypi.CONVERSION}-{GEMMA.sha256[:8]}"
@@ -28,7 +31,7 @@ def test_a_stored_report_is_whole_and_small_and_its_page_dated(path):
     assert {*SECTIONS, "signals", "english"} <= found["sections"].keys()
     assert not [name for name, one in found["sections"].items() if "refused" in one]
     assert found["key"]["settings"] == json.loads(json.dumps(vars(Settings())))
-    assert f"Measured {found['made']}" in page(found) and f"`{found['command']}`" in models
+    assert f"Measured {found['made']}" in stored_reports.page(path) and f"`{found['command']}`" in models
 
 
 def made_again(model, name: str) -> None:
