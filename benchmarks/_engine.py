@@ -14,8 +14,8 @@ import _common as common
 FORMER = "e9543ce"  # `th_utils` with equations of its own, right for one kind of block
 
 
-def calls(n: int = 64) -> dict[str, float]:
-    """Seconds of each call with the `th_utils` of this process: names that both have."""
+def ready(n: int = 64) -> tuple:
+    """The `th_utils` of this process, the default model, prompts, and an edit in layer 20."""
     import torch
 
     import th_utils as th
@@ -23,10 +23,15 @@ def calls(n: int = 64) -> dict[str, float]:
 
     torch.set_grad_enabled(False)
     model = th.load_model()
-    prompts = ioi.generate(model, n, seed=0)
-    new = th.run(model, ioi.corrupt(model, prompts, "ABC"), "all")
+    return th, model, ioi.generate(model, n, seed=0), [("blocks.20.attn.hook_z", lambda z, hook: z * 0.5)]
+
+
+def calls() -> dict[str, float]:
+    """Seconds of each call: names that both commits have."""
+    th, model, prompts, half = ready()
+    new = th.run(model, th.tasks.ioi.corrupt(model, prompts, "ABC"), "all")
     ends, base = th.run(model, prompts), th.run(model, prompts, "all")
-    half, reader = [("blocks.20.attn.hook_z", lambda z, hook: z * 0.5)], (23, 0)
+    reader = (23, 0)
     cases = {
         "run, END kept": lambda: th.run(model, prompts),
         "run, all positions kept": lambda: th.run(model, prompts, "all"),
@@ -61,19 +66,11 @@ def _times(root: Path) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def beside_transformer_lens(n: int = 64, repeats: int = 5) -> dict:
+def beside_transformer_lens(repeats: int = 5) -> dict:
     """A run beside `run_with_cache` of the same values, and edits in whole passes of both."""
-    import torch
-
-    import th_utils as th
-    from th_utils.tasks import ioi
-
-    torch.set_grad_enabled(False)
-    model = th.load_model()
-    prompts = ioi.generate(model, n, seed=0)
+    th, model, prompts, half = ready()
     points = ("hook_resid_pre", "attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_z", "attn.hook_pattern")
     kept = th.run(model, prompts, keep=20)
-    half = [("blocks.20.attn.hook_z", lambda z, hook: z * 0.5)]
     pairs = {
         "run, all positions kept": (
             lambda: model.run_with_cache(prompts.tokens, names_filter=lambda name: name.endswith(points)),

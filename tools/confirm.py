@@ -20,6 +20,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import build
 import nbformat
 from nbclient import NotebookClient
 
@@ -73,7 +74,7 @@ def outcomes(path: Path, folder: Path, model: str, shift: int = 0) -> tuple[list
     notebook.cells.insert(0, nbformat.v4.new_code_cell(f"SHIFT = {shift}\n{BEFORE}"))
     end = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")), None)
     notebook.cells = notebook.cells[:end]
-    os.environ |= {"PYTHONPATH": str(folder), "TH_MODEL": model, "TH_STATIC": "1", "OMP_NUM_THREADS": "1"}
+    os.environ |= build.run_environment(model) | {"PYTHONPATH": str(folder)}
     NotebookClient(notebook, timeout=3600, kernel_name="python3", allow_errors=True,
                    resources={"metadata": {"path": str(folder)}}).execute()  # fmt: skip
     found, failed = [], []
@@ -122,28 +123,26 @@ def rounded_again(folder: Path) -> str:
 
 def main(column: str, *chapters: str) -> None:
     ledger = json.loads(LEDGER.read_text(encoding="utf8")) if LEDGER.is_file() else {}
-    kept = ledger.setdefault(column, {})
+    kept, shift = ledger.setdefault(column, {}), 7919 if column == "fresh" else 0
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
-        known = {one["text"]: one for one in kept.get(path.stem, {}).get("claims", ())}
-        set_when = thresholds(path)
-        if (chapters and path.stem[:2] not in chapters) or (known and {*set_when} <= known.keys()):
-            continue
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            shutil.copytree(ROOT / "th_utils", folder / "th_utils", ignore=shutil.ignore_patterns("__pycache__"))
-            if column == "fresh":
-                put_fresh_words(folder)
-            model = rounded_again(folder) if column == "rounded" else DEFAULT if column == "fresh" else column
-            found, failed = outcomes(path, folder, model, 7919 if column == "fresh" else 0)
-        day = f"{datetime.now(UTC):%Y-%m-%d}"
-        new = [one | set_when.get(one["text"], {}) | {"tried": day} for one in found if one["text"] not in known]
-        kept[path.stem] = {"commit": commit.strip(), "claims": [*known.values(), *new], "not run": failed}
-        LEDGER.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
-        print(
-            f"{column}, {path.stem}: {sum(one['holds'] for one in new)} of {len(new)} hold; not run: {failed}",
-            flush=True,
-        )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(ROOT / "th_utils", folder / "th_utils", ignore=shutil.ignore_patterns("__pycache__"))
+        if column == "fresh":
+            put_fresh_words(folder)
+        model = rounded_again(folder) if column == "rounded" else DEFAULT if column == "fresh" else column
+        for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
+            known = {one["text"]: one for one in kept.get(path.stem, {}).get("claims", ())}
+            set_when = thresholds(path)
+            if (chapters and path.stem[:2] not in chapters) or (known and {*set_when} <= known.keys()):
+                continue
+            found, failed = outcomes(path, folder, model, shift)
+            day = f"{datetime.now(UTC):%Y-%m-%d}"
+            new = [one | set_when.get(one["text"], {}) | {"tried": day} for one in found if one["text"] not in known]
+            kept[path.stem] = {"commit": commit.strip(), "claims": [*known.values(), *new], "not run": failed}
+            LEDGER.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+            held = sum(one["holds"] for one in new)
+            print(f"{column}, {path.stem}: {held} of {len(new)} hold; not run: {failed}", flush=True)
 
 
 if __name__ == "__main__":
