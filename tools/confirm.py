@@ -128,6 +128,7 @@ def main(column: str, *chapters: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(ROOT / "th_utils", folder / "th_utils", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "notebooks", folder / "notebooks")  # a page may read a stored result beside it
         if column == "fresh":
             put_fresh_words(folder)
         model = rounded_again(folder) if column == "rounded" else DEFAULT if column == "fresh" else column
