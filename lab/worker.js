@@ -51,6 +51,14 @@ function read(prompt) { // the prompt as it is, once for all settings of the dia
   base = { ...model.run(ids), ids, tokens: ids.map((id, i) => (i ? tokenizer.decode([id]) : "BOS")) };
   base.chances = chances(base.logits);
   text = prompt;
+  return base.attention.map(packed);
+}
+
+// [tokens][heads][positions] of one layer in one piece, with room for every position: quick to hand over.
+function packed(layer) {
+  const out = new Float32Array(layer.length * layer.length * model.heads);
+  layer.forEach((heads, t) => heads.forEach((row, h) => out.set(row, (t * model.heads + h) * layer.length)));
+  return out;
 }
 
 function chances(logits) { // log-probabilities of all tokens
@@ -71,7 +79,7 @@ function likeliest(chances) {
 
 function answer({ prompt, dials, words }) {
   const start = performance.now();
-  if (prompt !== text) read(prompt);
+  const before = prompt === text ? undefined : read(prompt);
   const state = dials.map(({ layer, head, k }) => {
     const { sigma, ...found } = component(layer, head, k);
     const all = known.get(`${layer}.${head}`).reduce((sum, one) => sum + one.sigma ** 2, 0);
@@ -89,7 +97,7 @@ function answer({ prompt, dials, words }) {
   self.postMessage({ answer: {
     prompt, dials, tokens: base.tokens,
     state: state.map(({ share, own, came, now }) => ({ share, own, came, now })),
-    before: base.attention, // [layers][tokens][heads][positions]
+    before, // attention by layer, `packed`; only in the first answer about a prompt
     after: now ? now.looks : undefined, // at END: [layers][heads][positions]; undefined where nothing is turned
     next: [...new Set([...likeliest(base.chances), ...likeliest(after)])].map(row),
     watched: watched.map(({ word, ids }) => ({ word, whole: ids.length === 1, ...row(ids[0]) })),

@@ -50,9 +50,10 @@ function dialCard(parent, first, channel, limit, live, changed, removed) {
   const own = add(track, "span", "", { class: "lab-own" });
   const slider = add(track, "input", "", { type: "range", "aria-label": `Activation of ${name}` });
   const ends = add(card, "div", "", { class: "lab-ends" });
-  const [low, reading, high] = [add(ends, "span"), add(ends, "label", "c = "), add(ends, "span")];
+  const [low, high] = [add(ends, "span"), add(ends, "span")];
+  const reading = add(add(card, "div", "", { class: "lab-line lab-reading" }), "label", "c = ");
   const number = add(reading, "input", "", { type: "number", step: "any", "aria-label": `Activation of ${name}, as a number` });
-  const note = add(card, "p", "", { class: "lab-note" });
+  const note = add(reading.parentElement, "span", "", { class: "lab-note" });
 
   function place(mark, from, to = from) {
     const at = value => Math.min(1, Math.max(0, (value / reach + 1) / 2)) * 100;

@@ -54,19 +54,24 @@ function startWorker(folder, say) {
   return worker;
 }
 
-function fromWorker({ tokens, state, before, after, next, watched, ms }) {
+// `before`: attention of the prompt as it is, which the worker hands over once (`packed` there).
+function fromWorker({ tokens, state, after, next, watched, ms }, before) {
   const end = tokens.length - 1;
+  const look = (layer, head, from) => {
+    const start = (from * HEADS + head) * tokens.length;
+    return before[layer].subarray(start, start + from + 1);
+  };
   const row = one => ({ ...one, before: Math.exp(one.before), after: Math.exp(one.after) });
   const rank = rows => rows.map(row).sort((a, b) => Math.max(b.before, b.after) - Math.max(a.before, a.after));
   return {
     tokens, turned: after !== undefined, state, ms,
     looks: (head, from = end) => {
       const [layer, h] = head.split(".").map(Number);
-      const old = Array.from(before[layer][from][h]);
+      const old = Array.from(look(layer, h, from));
       return [old, from === end && after ? Array.from(after[layer][h]) : old];
     },
     moved: (layer, head) => {
-      const [old, now] = [before[layer][end][head], after ? after[layer][head] : undefined];
+      const [old, now] = [look(layer, head, end), after ? after[layer][head] : undefined];
       return now ? old.reduce((sum, x, i) => sum + Math.abs(x - now[i]), 0) / 2 : 1 - old[0];
     },
     next: rank(next), watched: watched.map(row),

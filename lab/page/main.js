@@ -7,7 +7,9 @@ const fromExample = ({ prompt, words, dial, heads }) =>
 function start() {
   const folder = new URL(ROOT.dataset.folder, location.href);
   let state = fromLink(location.hash) || fromExample(DATA.examples[0]);
-  let worker, later, speaking, from; // `from`: the token that looks, undefined for the last
+  let worker, later, speaking;
+  let from; // the token that looks, undefined for the last
+  let attention; // of the prompt as it is
   const cards = [], rows = [];
 
   const load = loader(ROOT, DATA.model, () => {
@@ -34,7 +36,10 @@ function start() {
         ROOT.dataset.engine = "live";
         build();
       } else if (kind === "refused") refuse(value);
-      else if (kind === "answer" && worker === found) show(fromWorker(value), value.dials);
+      else if (kind === "answer" && worker === found) {
+        attention = value.before || attention;
+        show(fromWorker(value, attention), value.dials);
+      }
     }
   });
 
@@ -188,8 +193,8 @@ function start() {
     const end = answer.tokens.length - 1;
     result.hidden = say.hidden = false;
     boardBox.hidden = !answer.moved;
-    count.textContent = `${end + 1} of at most ${DATA.most} tokens, the first of which marks the beginning (BOS). ` +
-      "Longer prompts would take seconds and more memory.";
+    count.textContent = `${end + 1} of at most ${DATA.most} tokens; the first, BOS, stands before every prompt. ` +
+      "A longer one would take seconds.";
     if (dials.length === cards.length) cards.forEach((card, i) => card(state.dials[i], answer.state[i]));
     if (from > end) from = undefined;
     fillTokens(answer.tokens);

@@ -59,4 +59,3 @@ def test_a_file_of_another_kind_is_refused_by_name(tab):
         try { parse(new Uint8Array(64)); } catch (error) { return error.message; }
     }""")
     assert "no GGUF file" in said
-
