@@ -45,7 +45,7 @@ function start() {
 
   // --- the parts, from top to bottom ---
   const grid = add(ROOT, "div", "", { class: "lab-grid" });
-  const ask = add(grid, "section", "", { class: "lab-ask", "aria-label": "Prompt" });
+  const ask = add(grid, "div");
   const label = add(ask, "label", "Prompt");
   const prompt = add(label, "textarea", "", { rows: 3, maxlength: LONGEST, spellcheck: "false" });
   const count = add(ask, "p", "", { class: "lab-note", "aria-live": "polite" });
@@ -55,10 +55,10 @@ function start() {
   const wordsLine = add(ask, "label", "Words to compare ", { class: "lab-words" });
   const words = add(wordsLine, "input", "", { type: "text", placeholder: "Mary, John", maxlength: 200 });
 
-  const turn = add(grid, "section", "", { class: "lab-turn", "aria-label": "Messages at the last token" });
+  const turn = add(grid, "div");
   add(turn, "h3", "Turn a message at the last token");
   const dialBox = add(turn, "div");
-  const addDial = picker(turn, "Add a component", "layer.head.k, as 19.5.1", DATA.channels.map(one => one.name), text => {
+  const addDial = picker(turn, "Add a component", "like 19.5.1", DATA.channels.map(one => one.name), text => {
     const dial = parseDial(text);
     if (!dial) return `${text}: layers 0 to ${LAYERS - 1}, heads 0 to ${HEADS - 1}, components 0 to ${PARTS - 1}, as 19.5.1`;
     if (state.dials.some(one => nameOf(one) === nameOf(dial))) return `${nameOf(dial)} is there`;
@@ -83,15 +83,14 @@ function start() {
     if (state.heads.includes(head)) return use({ ...state, heads: state.heads.filter(one => one !== head) });
     return use({ ...state, heads: [...state.heads, head].slice(-MOST_HEADS) });
   };
-  const addHead = picker(lookBox, "Add a head", "layer.head, as 23.0", Object.keys(DATA.roles), text => {
+  const addHead = picker(lookBox, "Add a head", "like 23.0", Object.keys(DATA.roles), text => {
     const head = parseHead(text);
     if (!head) return `${text}: layers 0 to ${LAYERS - 1}, heads 0 to ${HEADS - 1}, as 23.0`;
     if (!state.heads.includes(head)) pick(head);
     return "";
   });
-  const lower = add(result, "div", "", { class: "lab-grid" });
-  const answers = answersTable(add(lower, "section", "", { "aria-label": "What the model says next" }));
-  const boardBox = add(lower, "section", "", { "aria-label": "All heads" });
+  const answers = answersTable(add(result, "section", "", { "aria-label": "What the model says next" }));
+  const boardBox = add(result, "section", "", { class: "lab-all", "aria-label": "All heads" });
   const boardTitle = add(boardBox, "h3");
   const drawBoard = board(boardBox, DATA.roles, pick);
   const tools = add(ROOT, "div", "", { class: "lab-line lab-tools" });
@@ -105,7 +104,7 @@ function start() {
   function picker(parent, text, hint, known, chosen) {
     const form = add(parent, "form", "", { class: "lab-line lab-picker" });
     const id = `lab-known-${text.split(" ").pop()}`;
-    const field = add(add(form, "label", `${text} `), "input", "", { list: id, placeholder: hint, size: 14, maxlength: 12 });
+    const field = add(add(form, "label", `${text} `), "input", "", { list: id, placeholder: hint, size: 16, maxlength: 12 });
     const options = add(form, "datalist", "", { id });
     known.forEach(value => add(options, "option", "", { value }));
     add(form, "button", "Add", { type: "submit" });

@@ -118,7 +118,7 @@ def test_the_list_is_th_utils_own(visit, model):
 
 def test_a_list_is_built_ticked_and_answered(visit, model):
     before = answers(visit)
-    visit.get_by_text("Build a Laundry List").click()
+    visit.get_by_text("Build a Laundry List", exact=True).click()
     settle(visit, before)
     visit.get_by_label("Thing 2").fill("torch")
     visit.get_by_label("Thing 2").press("Tab")
@@ -132,7 +132,7 @@ def test_a_list_is_built_ticked_and_answered(visit, model):
     assert {" lamp", " torch", " coin"} <= set(shown_chances(visit))
     base = th.run(model, asked(model, text))
     same_as_torch(visit, model, base, base)
-    visit.get_by_text("Build a Laundry List").click()
+    visit.get_by_text("Build a Laundry List", exact=True).click()
 
 
 def test_a_link_holds_the_state(visit, model, weights):
@@ -193,7 +193,7 @@ def test_before_and_after_in_words_agree_with_the_numbers(visit):
 
 def test_no_serious_accessibility_violation_while_the_model_runs(visit):
     given(visit, "#prompt=Then,+Aaron+and+Ford+went+home.+Ford+gave+it+to&dial=20.0.0:set:40&head=23.0&word=Aaron")
-    visit.get_by_text("Build a Laundry List").click()
+    visit.get_by_text("Build a Laundry List", exact=True).click()
     found = []
     for theme in ("light", "dark"):
         visit.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
@@ -202,7 +202,7 @@ def test_no_serious_accessibility_violation_while_the_model_runs(visit):
         found += [f"{theme}: {rule['id']}: {node['html'][:150]}" for rule in result.response["violations"]
                   if rule["impact"] in ("serious", "critical") for node in rule["nodes"][:3]]  # fmt: skip
     visit.evaluate("document.documentElement.dataset.theme = 'light'")
-    visit.get_by_text("Build a Laundry List").click()
+    visit.get_by_text("Build a Laundry List", exact=True).click()
     assert not found
 
 
