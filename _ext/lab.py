@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE, STORED = ROOT / "lab", ROOT / "book" / "lab.json"
 LISTS = ROOT / "th_utils" / "tasks" / "data" / "laundry_list.json"
 PART = 4 * 2**20
-PAGE = ("dom", "state", "laundry", "engines", "loading", "dials", "looks", "board", "answers", "builder", "main")
+PAGE = (
+    *("dom", "state", "laundry", "engines", "loading", "dials", "looks", "board", "answers", "builder", "tools"),
+    "main",  # last: it starts
+)
 SHAPE, MOST_TOKENS = {"layers": 30, "heads": 9, "parts": 64}, 96
 MEMORY = 350  # MB, of the tab's process while the model is loaded: measured in Chromium
 # A worker made from a blob obeys the page's own policy; compiling WebAssembly in it has to be allowed by name.

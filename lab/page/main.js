@@ -38,7 +38,8 @@ function start() {
       } else if (kind === "refused") refuse(value);
       else if (kind === "answer" && worker === found) {
         attention = value.before || attention;
-        show(fromWorker(value, attention), value.dials);
+        const asked = [value, state].map(({ prompt: text, dials }) => [text, ...dials.map(nameOf)].join("\n"));
+        if (asked[0] === asked[1]) show(fromWorker(value, attention), value.dials); // else a newer answer is on its way
       }
     }
   });
@@ -94,38 +95,7 @@ function start() {
   const boardTitle = add(boardBox, "h3");
   const drawBoard = board(boardBox, DATA.roles, pick);
   const tools = add(ROOT, "div", "", { class: "lab-line lab-tools" });
-  const done = add(tools, "span", "", { role: "status" });
-  copier("Copy a link to this", () => location.href.split("#")[0] + toLink(state), "The link is in the clipboard.");
-  copier("Copy as th_utils code", () => toCode(state), "The code is in the clipboard.");
-  const shown = add(ROOT, "details", "", { class: "lab-code" });
-  add(shown, "summary", "The same in Python");
-  const code = add(add(shown, "pre"), "code");
-
-  function picker(parent, text, hint, known, chosen) {
-    const form = add(parent, "form", "", { class: "lab-line lab-picker" });
-    const id = `lab-known-${text.split(" ").pop()}`;
-    const field = add(add(form, "label", `${text} `), "input", "", { list: id, placeholder: hint, size: 16, maxlength: 12 });
-    const options = add(form, "datalist", "", { id });
-    known.forEach(value => add(options, "option", "", { value }));
-    add(form, "button", "Add", { type: "submit" });
-    const wrong = add(form, "small", "", { role: "alert" });
-    form.onsubmit = event => {
-      event.preventDefault();
-      wrong.textContent = field.value.trim() && chosen(field.value.trim());
-      if (!wrong.textContent) field.value = "";
-    };
-    return form;
-  }
-  function copier(text, made, told) {
-    const node = button(tools, text, async () => {
-      const copied = await navigator.clipboard?.writeText(made()).then(() => true, () => false);
-      if (!copied) shown.open = true; // where a browser forbids it, the text is there to be selected
-      done.textContent = copied ? told : "This browser lets no page copy: take it from below.";
-      code.textContent = copied ? toCode(state) : made();
-    });
-    tools.append(done);
-    return node;
-  }
+  const code = copies(tools, () => state);
 
   // --- what the reader does ---
   prompt.oninput = () => {
@@ -157,10 +127,16 @@ function start() {
       channelOf(nameOf(dial)) ? DATA.limit : 20, live, change => {
         Object.assign(state.dials[i], change);
         request();
-      }, live && (() => use({ ...state, dials: state.dials.filter((_, j) => j !== i) })))));
+      }, live && (() => {
+        use({ ...state, dials: state.dials.filter((_, j) => j !== i) });
+        addDial.querySelector("input").focus(); // the button that had it is gone
+      }))));
     lookRows.replaceChildren();
     rows.splice(0, rows.length, ...state.heads.map(head =>
-      looksRow(lookRows, head, DATA.roles[head], live && (() => pick(head)))));
+      looksRow(lookRows, head, DATA.roles[head], live && (() => {
+        pick(head);
+        addHead.querySelector("input").focus();
+      }))));
     request();
   }
 
@@ -204,7 +180,7 @@ function start() {
       drawBoard(answer, state.heads);
     }
     say.textContent = sentence(answer, dials, state.heads);
-    code.textContent = toCode(state);
+    code();
     Object.assign(ROOT.dataset, { ms: answer.ms?.toFixed(1) ?? "", answers: Number(ROOT.dataset.answers || 0) + 1 });
     clearTimeout(speaking);
     speaking = setTimeout(() => {

@@ -31,12 +31,14 @@ function fromLink(hash) { // undefined where the link holds no state, as #sectio
   const query = new URLSearchParams(hash.slice(1));
   const prompt = query.get("prompt");
   if (!prompt) return undefined;
-  const dials = query.getAll("dial").map(parseDial).filter(Boolean);
+  const [{ dial: usual, heads: movers }] = DATA.examples; // for a link that names no dial or no head
+  const listed = (name, others) => (query.has(name) ? query.getAll(name) : others);
+  const dials = listed("dial", [usual]).map(parseDial).filter(Boolean);
   return {
     prompt: prompt.slice(0, LONGEST),
     words: query.getAll("word").map(word => word.trim().slice(0, 40)).filter(Boolean).slice(0, MOST_WORDS),
     dials: dials.filter((dial, i) => dials.findIndex(one => nameOf(one) === nameOf(dial)) === i).slice(0, MOST_DIALS),
-    heads: query.getAll("head").map(parseHead).filter(unlike).slice(0, MOST_HEADS),
+    heads: listed("head", movers.slice(0, 2)).map(parseHead).filter(unlike).slice(0, MOST_HEADS),
   };
 }
 
