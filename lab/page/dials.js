@@ -80,6 +80,7 @@ function dialCard(parent, first, channel, limit, live, changed, removed) {
     high.textContent = worded ? `look at ${channel.ends[1]} →` : signed(reach, 0);
     slider.setAttribute("aria-valuetext", scales ? `${signed(value, 2)} times its own` :
       `${signed(value)}${worded ? `, towards “${channel.ends[value < 0 ? 0 : 1]}”` : ""}`);
+    track.toggleAttribute("data-hatched", Boolean(channel) && !scales);
     bands.forEach((band, i) => {
       band.hidden = scales;
       if (!scales) place(band, channel.natural[i][0], channel.natural[i][2]);
@@ -96,7 +97,7 @@ function dialCard(parent, first, channel, limit, live, changed, removed) {
 
   function beyond(now) {
     if (!channel || now === undefined) return "";
-    const [least, most] = [Math.min, Math.max].map((end, i) => end(...channel.natural.map(range => range[2 * i])));
-    return now < least || now > most ? " No unedited prompt of the book’s gets there." : "";
+    const inside = channel.natural.some(([low, , high]) => now >= low && now <= high);
+    return inside ? "" : " Hatched: unedited prompts with two names are rarely there.";
   }
 }
