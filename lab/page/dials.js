@@ -98,6 +98,6 @@ function dialCard(parent, first, channel, limit, live, changed, removed) {
   function beyond(now) {
     if (!channel || now === undefined) return "";
     const inside = channel.natural.some(([low, , high]) => now >= low && now <= high);
-    return inside ? "" : " Hatched: unedited prompts with two names are rarely there.";
+    return inside ? "" : " Unedited prompts with two names are rarely there.";
   }
 }

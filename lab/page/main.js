@@ -29,7 +29,7 @@ function start() {
         worker = undefined;
         load.failed(value);
         ROOT.dataset.engine = "stored";
-        if (!stored()) use(fromExample(DATA.examples[0]));
+        use(stored() ? state : fromExample(DATA.examples[0]));
       } else if (kind === "ready") {
         worker = found;
         load.ready(value);
@@ -59,14 +59,18 @@ function start() {
   const turn = add(grid, "div");
   add(turn, "h3", "Turn a message at the last token");
   const dialBox = add(turn, "div");
-  const addDial = picker(turn, "Add a component", "like 19.5.1", DATA.channels.map(one => one.name), text => {
+  const addDial = picker(turn, "Add a component", "like 19.5.1", DATA.channels.map(one => one.name), includeDial);
+  const named = add(addDial, "div", "", { class: "lab-line", role: "group", "aria-label": "Components of the chapters" });
+  DATA.channels.forEach(({ name, says }) => button(named, name, () => includeDial(name),
+    { class: "lab-chip lab-message", title: says, "aria-label": `Add ${name}, ${says}` }));
+  function includeDial(text) { // returns what is wrong with it
     const dial = parseDial(text);
     if (!dial) return `${text}: layers 0 to ${LAYERS - 1}, heads 0 to ${HEADS - 1}, components 0 to ${PARTS - 1}, as 19.5.1`;
     if (state.dials.some(one => nameOf(one) === nameOf(dial))) return `${nameOf(dial)} is there`;
     if (state.dials.length >= MOST_DIALS) return `${MOST_DIALS} dials are the limit`;
     use({ ...state, dials: [...state.dials, dial] });
     return "";
-  });
+  }
 
   const say = add(ROOT, "p", "", { class: "lab-sentence" });
   const aloud = add(ROOT, "p", "", { class: "lab-aloud", role: "status" });

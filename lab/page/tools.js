@@ -3,7 +3,7 @@
 function picker(parent, text, hint, known, chosen) {
   const form = add(parent, "form", "", { class: "lab-line lab-picker" });
   const id = `lab-known-${text.split(" ").pop()}`;
-  const attributes = { list: id, placeholder: hint, size: 12, maxlength: 12 };
+  const attributes = { list: id, placeholder: hint, size: 8, maxlength: 12 };
   const field = add(add(form, "label", `${text} `), "input", "", attributes);
   const options = add(form, "datalist", "", { id });
   known.forEach(value => add(options, "option", "", { value }));
