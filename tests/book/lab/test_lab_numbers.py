@@ -113,7 +113,7 @@ def test_stored_answers_are_the_models(model, weights):
             value = example["settings"][at]
             run = base if value is None else turned(model, weights, base, [(*component, "set", value)])
             chances = th.logits(model, run)[0].softmax(-1)
-            ids = [encode(model.tokenizer, [token], False)[0][0, 0] for token in example["next"]]
+            ids = [int(encode(model.tokenizer, [token], False)[0][0, 0]) for token in example["next"]]
             assert abs(np.array(example["chances"][at]) / 1e4 - chances[ids].numpy()).max() < 1e-4
             for head, looks in zip(example["heads"], example["looks"][at], strict=True):
                 layer, index = map(int, head.split("."))
