@@ -61,16 +61,16 @@ def choose(model, dial, prompts, rivals) -> int:
 
 def example(model, dial, movers, title: str, prompts, words: list[str]) -> dict:
     """One prompt at every setting: attention in thousandths, probabilities in ten thousandths."""
-    base = th.run(model, prompts)
+    base, length = th.run(model, prompts), int(prompts.end[0]) + 1  # the rest is padding
     own = float(dial.coordinates(base))
     runs = turned(model, base, dial, own)
     chances = torch.cat([th.logits(model, run).softmax(-1) for run in (base, runs)])
     ids = list(dict.fromkeys([int(th.tasks.prompts.word_id(model.tokenizer, word)) for word in words]
                              + chances.topk(SHOWN).indices.flatten().tolist()))  # fmt: skip
-    looks = [torch.stack([run.pattern[layer, :, head, 0] for layer, head in movers], 1) for run in (base, runs)]
+    looks = [torch.stack([run.pattern[layer, :, head, 0, :length] for layer, head in movers], 1) for run in (base, runs)]
     return {
         "title": title, "prompt": prompts.text[0], "dial": th.label(DIAL), "words": words,
-        "tokens": ["BOS", *th.token_strings(model, prompts.tokens[0])[1:]], "own": round(own, 4),
+        "tokens": ["BOS", *th.token_strings(model, prompts.tokens[0, 1:length])], "own": round(own, 4),
         "heads": [th.label(head) for head in movers], "next": [model.tokenizer.decode([i]) for i in ids],
         "settings": [None, *settings(own)],  # the first: nothing was changed
         "looks": (1e3 * torch.cat(looks)).round().int().tolist(),
