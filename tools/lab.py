@@ -67,13 +67,13 @@ def example(model, dial, movers, title: str, prompts, words: list[str]) -> dict:
     chances = torch.cat([th.logits(model, run).softmax(-1) for run in (base, runs)])
     ids = list(dict.fromkeys([int(th.tasks.prompts.word_id(model.tokenizer, word)) for word in words]
                              + chances.topk(SHOWN).indices.flatten().tolist()))  # fmt: skip
-    looks = [torch.stack([run.pattern[layer, :, head, 0, :length] for layer, head in movers], 1) for run in (base, runs)]
+    rows = [[run.pattern[layer, :, head, 0, :length] for layer, head in movers] for run in (base, runs)]
     return {
         "title": title, "prompt": prompts.text[0], "dial": th.label(DIAL), "words": words,
         "tokens": ["BOS", *th.token_strings(model, prompts.tokens[0, 1:length])], "own": round(own, 4),
         "heads": [th.label(head) for head in movers], "next": [model.tokenizer.decode([i]) for i in ids],
         "settings": [None, *settings(own)],  # the first: nothing was changed
-        "looks": (1e3 * torch.cat(looks)).round().int().tolist(),
+        "looks": (1e3 * torch.cat([torch.stack(one, 1) for one in rows])).round().int().tolist(),
         "chances": (1e4 * chances[:, ids]).round().int().tolist(),
     }  # fmt: skip
 
