@@ -25,11 +25,7 @@ async function load(folder) {
     return bytes;
   }
   async function* weights() {
-    for (const file of about.weights) {
-      const bytes = await take(file);
-      yield bytes;
-      bytes.buffer.transfer?.(0); // copied by now: frees it at once, where waiting would cost memory
-    }
+    for (const file of about.weights) yield await take(file);
   }
   const kernel = await (await fetch(new URL("kernel.wasm", import.meta.url))).arrayBuffer();
   model = await Model.load(weights(), kernel, MOST);

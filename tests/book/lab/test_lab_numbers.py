@@ -111,7 +111,7 @@ def test_stored_answers_are_the_models(model, weights):
         assert abs(float(th.channel(weights, [component]).coordinates(base)) - example["own"]) < 1e-3
         for at in range(0, len(example["settings"]), 10):
             value = example["settings"][at]
-            run = base if value is None else turned(model, weights, base, [(*component, "set", value)])
+            run = base if value is None else turned(model, weights, base, [(*component, "set", float(value))])
             chances = th.logits(model, run)[0].softmax(-1)
             ids = [int(encode(model.tokenizer, [token], False)[0][0, 0]) for token in example["next"]]
             assert abs(np.array(example["chances"][at]) / 1e4 - chances[ids].numpy()).max() < 1e-4
