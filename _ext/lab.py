@@ -106,11 +106,12 @@ def picture(example: dict) -> str:
 
 class Lab(SphinxDirective):
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(str(STORED))
-        self.env.note_dependency(__file__)
+        target = Path(self.env.app.confdir, self.config.html_extra_path[0], "_static", "lab")
+        # Sphinx copies that folder only when some page is written: this one, whenever anything of the lab has changed.
+        for path in (STORED, LISTS, Path(__file__), target / "model.json", *filter(Path.is_file, SOURCE.rglob("*"))):
+            self.env.note_dependency(str(path))
         up = "../" * self.env.docname.count("/")
-        stored = json.loads(STORED.read_text(encoding="utf8"))
-        about = split(Path(self.env.app.confdir, self.config.html_extra_path[0], "_static", "lab"))
+        stored, about = json.loads(STORED.read_text(encoding="utf8")), split(target)
         data = stored | {
             "shape": SHAPE, "most": MOST_TOKENS, "lists": json.loads(LISTS.read_text(encoding="utf8")),
             "model": about and {"total": about["total"], "memory": MEMORY},
