@@ -90,8 +90,15 @@ def python(*arguments: object, env: dict[str, str], **options) -> subprocess.Com
 # --- models ---
 
 
+def keep_file(model: str) -> None:
+    """Keep the default model's own file, which the page of the lab runs; where it cannot be had, that page says so."""
+    if model == DEFAULT_MODEL:
+        python("-m", "th_utils.models", "file", model, env=run_environment(model), stdout=subprocess.DEVNULL)
+
+
 def fetch(model: str) -> None:
     """Bring the weights; the module prints where they are, or in one line why they are nowhere."""
+    keep_file(model)
     if python("-m", "th_utils.models", "fetch", env=run_environment(model)).returncode:
         raise Failed(f"{label(model)} could not be fetched")
 
@@ -199,6 +206,7 @@ def execute(model: str) -> None:
 
 def build_book(model: str) -> None:
     """Jupyter Book reads outputs in `_build/.jupyter_cache`: that leads to the model's; other outputs, pages anew."""
+    keep_file(model)
     state = cache_key(model) + (ROOT / "_toc.yml").read_text(encoding="utf8")  # the sidebar is on every page
     built = BUILD / "state.txt"
     if not built.is_file() or built.read_text(encoding="utf8") != state:

@@ -161,6 +161,23 @@ def test_download_is_checked_converted_and_kept_alone(index, cache, monkeypatch,
     assert pypi.wheel_model(CARD) == folder  # the second call reads the cache
 
 
+def test_the_file_itself_is_kept_where_it_is_asked_for_and_serves_the_model_too(index, cache, monkeypatch):
+    kept = pypi.original_file(CARD)
+    assert kept == cache / CARD.file and kept.read_bytes() == PAYLOAD
+    monkeypatch.setattr(subprocess, "run", no_pip)
+    assert pypi.original_file(CARD) == kept
+    assert (pypi.wheel_model(CARD) / "model.safetensors").read_bytes() == PAYLOAD
+    assert not list(cache.glob(".*-work-*"))
+
+
+@pytest.mark.parametrize("form", ["pip", "wheel"])
+def test_a_wrong_file_is_not_kept(form, index, cache):
+    write_wheel(index if form == "pip" else cache, PAYLOAD + b"!", CARD.file)
+    with pytest.raises(ModelNotFound, match="wrong checksum"):
+        pypi.original_file(CARD)
+    assert not (cache / CARD.file).exists() and not list(cache.glob(".*-work-*"))
+
+
 @pytest.mark.parametrize("form", ["wheel", "gguf"])
 def test_file_put_there_by_hand_replaces_the_download(form, cache, monkeypatch):
     monkeypatch.setattr(subprocess, "run", no_pip)

