@@ -40,16 +40,6 @@ def test_a_heatmap_writes_every_share_in_its_cell(drawn):
     assert [text.get_text() for text in axis.get_xticklabels()] == ["1st", "2nd", "3rd"]
 
 
-def test_a_plane_has_a_cell_around_every_point(drawn):
-    x, y, values = [0, 1, 2], [10, 20], torch.tensor([[1.0, -2.0, 0.5], [0.0, 1.0, 1.5]])
-    th.views.plane(x, y, values, unit="u", **XY, **TEXT)
-    (mesh,) = drawn[0].axes[0].collections
-    np.testing.assert_array_equal(mesh.get_array(), values)
-    middles = (mesh.get_coordinates()[1:, 1:] + mesh.get_coordinates()[:-1, :-1]) / 2
-    np.testing.assert_allclose(middles, np.stack(np.meshgrid(x, y), -1))
-    assert mesh.get_clim() == (-2.0, 2.0)
-
-
 def territories(labels=((0, 0, 0), (1, 1, 0)), **marks):
     return th.views.territories([0, 1, 2], [0, 10], {"a": labels}, ["A", "B"], **XY, **marks, **TEXT)
 

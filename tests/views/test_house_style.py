@@ -26,7 +26,6 @@ FIGURES = {
     "scatter": lambda **t: th.views.scatter({"g": (torch.rand(3), torch.rand(3))}, **XY, **t),
     "clouds": lambda **t: th.views.clouds({"a": (np.eye(2), [0, 1])}, ["1", "2"], **XY, **t),
     "heatmap": lambda **t: th.views.heatmap(np.eye(2), ["2", "3"], ["1st", "2nd"], unit="share", **XY, **t),
-    "plane": lambda **t: th.views.plane([0, 1], [0, 1, 2], torch.randn(3, 2), unit="u", **XY, **t),
     "territories": lambda **t: th.views.territories([0, 1], [0, 1], {"a": [[0, 0], [1, 0]]}, ["1", "2"], **XY, **t),
     "attention": lambda **t: th.views.attention(["a", "b"], {"0.0": torch.tensor([0.4, 0.6])}, **t),
     "circuit": lambda **t: th.views.circuit({"r": [(0, 1)], "": ["LD"]}, [((0, 1), "LD", -0.5)], **t),

@@ -43,7 +43,6 @@ REFUSED = {
     "panels of two models": (lambda: th.views.head_map({"a": np.eye(2), "b": np.eye(3)}, *TEXT, "u"), "one shape"),
     "infinity flattens the scale": (lambda: th.views.head_map(torch.tensor([[1.0, INF]]), *TEXT, "u"), "infinite"),
     "a head from the end": (lambda: th.views.head_map(np.eye(3), *TEXT, "u", marks=[(-1, 0)]), "head"),
-    "a map of nothing": (lambda: th.views.plane([0], [0], [[NAN]], *TEXT, "x", "y", "u"), "hold numbers"),
     "a number of one state": (lambda: th.views.compare({"a": {"n": 1}, "b": {"n": 1, "m": 1}}, *TEXT), "same numbers"),
     "more labels than dots": (lambda: th.views.strip({"a": [1]}, *TEXT, "u", labels={"a": "xy"}), "1 numbers and 2 l"),
     "fewer names than rows": (lambda: heatmap([[0.5, 0.5]] * 2), r"\(2, 2\), expected \(1, 2\)"),

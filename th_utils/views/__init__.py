@@ -1,8 +1,8 @@
 """Static figures in one style; the figures that are alive in a page are in `live`."""
 
 from . import live
-from .boards import attention, head_map, heatmap, plane, territories
+from .boards import attention, head_map, heatmap, territories
 from .charts import bars, clouds, compare, lines, nth, scatter, strip
 from .diagrams import circuit
 from .figure import View, finish, new
-from .palette import COLOURS, GREY, MARKERS
+from .palette import COLOURS, GREY, MARKERS, ROLES

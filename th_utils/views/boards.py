@@ -88,16 +88,6 @@ def heatmap(values, rows: Sequence[str], columns: Sequence[str], title: str, alt
     return finish(figure, title, alt)
 
 
-def plane(x, y, values, title: str, alt: str, xlabel: str, ylabel: str, unit: str) -> View:
-    """Draw a quantity over two coordinates: `values[i, j]` at `(x[j], y[i])`; `ValueError` for infinite ones."""
-    grid = array(values)
-    figure, (axis,) = new(6.2, 4.6)
-    image = axis.pcolormesh(array(x), array(y), grid, shading="nearest", **(_diverging(grid) or {"cmap": "Blues"}))
-    axis.set(xlabel=xlabel, ylabel=ylabel)
-    figure.colorbar(image, ax=axis, label=unit)
-    return finish(figure, title, alt)
-
-
 def territories(x, y, panels: Mapping[str, object], names: Sequence[str], title: str, alt: str, xlabel: str,
                 ylabel: str, marks: Mapping[str, object] | None = None, marked: str = "") -> View:  # fmt: skip
     """Draw which of a few ordered outcomes wins at every point of a grid.
