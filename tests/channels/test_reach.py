@@ -1,11 +1,12 @@
 """Position codes: planted configurations with known corners and leads; codes are the slopes of scores."""
 
+import kinds
 import numpy as np
 import pytest
 import torch
 
 import th_utils as th
-from th_utils.channels.reach import margins
+from th_utils.channels.reach import margins, plain_attention
 
 TURN = 2 * np.pi * np.arange(7) / 7
 CIRCLE = np.c_[np.cos(TURN), np.sin(TURN)]
@@ -38,6 +39,13 @@ def test_leads_on_a_circle_shrink_with_the_square_of_the_number():
         return margins(np.c_[np.cos(angle), np.sin(angle)], limit=1.0).min()
 
     assert np.log(lead(48) / lead(24)) / np.log(2) == pytest.approx(-2, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ("plain", "multipliers", "scores divided by the layer"))
+def test_attention_is_the_softmax_of_scores_at_the_models_own_scale(tmp_path, kind):
+    model = th.load_model(kinds.write(tmp_path, *kinds.KINDS[kind]))
+    run = th.run(model, th.tasks.ioi.generate(model, 5, seed=1), "all")
+    assert all(plain_attention(model, run, (layer, 1)) for layer in range(kinds.LAYERS))
 
 
 def test_codes_are_the_slopes_of_the_scores(model, weights, prompts, clean):

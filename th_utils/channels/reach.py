@@ -27,9 +27,9 @@ def position_codes(
 ) -> tuple[Float[Tensor, "batch items"], Float[Tensor, "batch items k"]]:
     """Compute the reader's scores b from END to some positions, and how each score answers to each direction, κ.
 
-    `b_i = q·k_i / √d_head` as in the run; `κ_i = (R v W_Q)·k_i / (s √d_head)` with the run's own rotated keys, the
-    rotation R at END and the scale s of the reader's normalisation at END. Adding `a` (in units of the residual
-    stream) along the directions gives scores `b_i + a·κ_i` as long as s stays, and nothing in between reacts.
+    `b_i = q·k_i / √d_head` as in the run (`laws.attention_scale`); `κ_i = (R v W_Q)·k_i / (s √d_head)` with the run's
+    own rotated keys, the rotation R at END and the scale s of the reader's normalisation at END. Adding `a` (in units
+    of the stream) along the directions gives scores `b_i + a·κ_i` as long as s stays, and nothing in between reacts.
     Where attention is more than the softmax of q·k / √d_head (norms of queries, soft caps), b is the log of attention
     and κ its slope, measured by `patch_input`: the norms react, and only differences between positions have a meaning.
     Raises `ValueError` for runs of another model, directions or positions of another shape, and positions that the
@@ -76,7 +76,7 @@ def _formula(model, base: Run, reader: Head, directions: Tensor, positions: Tens
     def rotated(queries: Tensor) -> Tensor:
         return laws.rotate(queries.unsqueeze(2), angles)[:, :, 0]
 
-    root = laws.attention_scale(model)
+    root = laws.attention_scale(model, layer)
     query = rotated(base.at().q[layer, head][:, None])
     scores = torch.einsum("bk,bik->bi", query[:, 0], keys) / root
     codes = [torch.einsum("bvk,bik->biv", rotated(part.expand(len(base), -1, -1)), keys) for part in added.split(256)]

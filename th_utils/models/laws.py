@@ -36,9 +36,10 @@ def attention_input(model, layer: int, resid: Tensor) -> Tensor:
     return model.blocks[layer].ln1(resid)
 
 
-def attention_scale(model) -> float:
-    """Return the number attention scores are divided by in most models, √d_head."""
-    return float(model.cfg.d_head) ** 0.5
+def attention_scale(model, layer: int) -> float:
+    """Return the number that a layer's attention divides scores by: its own, or √d_head where it has none."""
+    scaling = getattr(model.blocks[layer].attn.original_component, "scaling", None)
+    return 1 / scaling if scaling else float(model.cfg.d_head) ** 0.5
 
 
 class Norm(NamedTuple):

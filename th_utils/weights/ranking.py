@@ -31,8 +31,8 @@ def predictive_power(
 
     Precision is taken at k = the number of such pairs, so that 1 is possible; chance is positives / pairs. One strong
     writer is strong for several readers, so pairs are not independent: the bootstrap draws *writers*, and the control
-    exchanges writers as a whole. Pairs with NaN on either side are left out. None when no pair, or every pair,
-    is above the threshold: there is nothing to rank. `scores`, `effects`: `[..., readers]`, one shape.
+    exchanges writers as a whole, across layers too. Pairs with NaN on either side are left out. None when no pair,
+    or every pair, is above the threshold: there is nothing to rank. `scores`, `effects`: `[..., readers]`, one shape.
     """
     values = scores.values if isinstance(scores, Scores) else scores
     if values.shape != effects.shape:

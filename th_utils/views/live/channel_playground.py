@@ -64,7 +64,7 @@ def reading(model, base: Run, target: Channel, head: Head) -> dict[str, Tensor]:
     if bias is not None:
         angles = laws.rotary(model, resid, base.end[:, None], layer)
         rotated = laws.rotate(bias[index].expand(len(base), 1, 1, -1), angles)[:, 0, 0]
-        beta = torch.einsum("bk,bsk->bs", rotated, keys) / laws.attention_scale(model)
+        beta = torch.einsum("bk,bsk->bs", rotated, keys) / laws.attention_scale(model, layer)
     towards, _ = laws.answer_direction(model, base.prompts.answer, base.prompts.distractor)
     gain, _ = laws.write_law(model, layer)
     towards = laws.final_law(model).adjoint(towards) * gain
