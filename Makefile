@@ -11,7 +11,7 @@ RUN = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/nu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book check test lint fold audit reach bench report student pdf serve fork clean distclean
+.PHONY: help book check deeper test lint fold audit reach bench report student pdf serve fork clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -25,6 +25,9 @@ check: lint  ## while you work: ruff, the quick unit tests, every chapter on a t
 
 test:  ## before you push: every unit test, notebooks on five models, the book, its pages
 	$(RUN) python tools/build.py test
+
+deeper:  ## compute the longest of the deeper pages anew and keep them in book/stored (ten minutes)
+	$(RUN) python tools/build.py deeper
 
 lint:  ## ruff on the code
 	$(RUN) ruff check -q --output-format=concise .

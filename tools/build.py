@@ -3,6 +3,9 @@
 A notebook is executed once per key. The key is what its outputs depend on: the helper module, the pinned versions,
 the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes what has no match
 in the cache, so book and tests share one run; Sphinx only reads it. Prose is in no key.
+
+The longest of the deeper pages are kept executed in `book/stored`, with the day and the commit. `make deeper` runs them
+anew. A build takes them as long as their own code is the same; they say on the page what they are.
 """
 
 import hashlib
@@ -13,7 +16,9 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
@@ -26,6 +31,8 @@ BUILD = ROOT / "_build"
 CACHES = BUILD / "caches"
 REPORTS = BUILD / "reports"
 TINY = BUILD / "tiny"
+STORED = ROOT / "book" / "stored"
+LONGEST = ("01_circuit_metrics.ipynb", "02_what_svd_adds.ipynb", "03_readers.ipynb", "04_dilution.ipynb")
 STYLED = BUILD / ".ipython-styled"  # the IPYTHONDIR of chapters alone
 RUNS = ROOT / ".nbmake"  # not below _build, a name that nbmake passes over
 DEFAULT_MODEL = "smollm2-135m"
@@ -180,10 +187,13 @@ def prepare_folder(model: str) -> Path:
     return folder
 
 
-def execute(model: str) -> None:
-    """Run every notebook that has no match in the model's cache, and put what passed into it."""
+def execute(model: str, anew: Sequence[str] = ()) -> None:
+    """Run every notebook that has no match in the model's cache, and put what passed into it; some in any case."""
     cache, chapters = open_cache(model), sources(model)
-    pending = [name for name, notebook in chapters.items() if not is_cached(cache, notebook)]
+    for path in STORED.glob("*.ipynb") if model == DEFAULT_MODEL else ():
+        if path.name in chapters and not is_cached(cache, chapters[path.name]):
+            keep(cache, path)
+    pending = [name for name, notebook in chapters.items() if name in anew or not is_cached(cache, notebook)]
     print(f"    {len(chapters) - len(pending)} of {len(chapters)} notebooks are in the cache", flush=True)
     if not pending:
         return
@@ -202,6 +212,16 @@ def execute(model: str) -> None:
         for path in paths:
             keep(cache, path)
     shutil.rmtree(folder)
+
+
+def store(names: Sequence[str]) -> None:
+    """Keep what these notebooks gave on the default model, with the day and the commit."""
+    cache, chapters = open_cache(DEFAULT_MODEL), sources(DEFAULT_MODEL)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    for name in names:
+        notebook = cache.get_cache_bundle(cache.match_cache_notebook(chapters[name]).pk).nb
+        notebook.metadata["stored"] = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit.strip()}
+        nbformat.write(notebook, STORED / name)
 
 
 def build_book(model: str) -> None:
@@ -257,6 +277,12 @@ def book() -> None:
             build_book(model)
 
 
+def deeper() -> None:
+    with stage("the longest of the deeper pages"):
+        execute(DEFAULT_MODEL, LONGEST)
+        store(LONGEST)
+
+
 def quick() -> None:
     with stage("quick unit tests"):
         pytest("quick", model_name(), *UNITS, "-m", "not slow and not real", TH_BROWSER="no", CI="")
@@ -289,7 +315,7 @@ def test() -> None:
 def main(target: str) -> int | str:
     REPORTS.mkdir(parents=True, exist_ok=True)
     try:
-        {"book": book, "check": quick, "test": test}[target]()
+        {"book": book, "check": quick, "deeper": deeper, "test": test}[target]()
     except KeyboardInterrupt:
         return "interrupted; run the same command again to go on"
     for name, seconds in TIMES.items():

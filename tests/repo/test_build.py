@@ -31,7 +31,8 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     for name, path in {"ROOT": ".", "BUILD": "_build", "CACHES": "_build/caches", "REPORTS": "_build/reports",
-                       "STYLED": "_build/styled", "TINY": "_build/tiny", "RUNS": ".nbmake"}.items():  # fmt: skip
+                       "STORED": "book/stored", "STYLED": "_build/styled", "TINY": "_build/tiny",
+                       "RUNS": ".nbmake"}.items():  # fmt: skip
         monkeypatch.setattr(build, name, tmp_path / path)
     monkeypatch.setattr(build, "fetch", lambda model: None)
     return tmp_path
@@ -84,10 +85,10 @@ def write(project: Path, name: str, *sources: str, prose: str = "# Title") -> No
     nbformat.write(new_notebook(cells=cells, metadata=metadata), project / "notebooks" / name)
 
 
-def executed(project: Path) -> dict[str, str]:
+def executed(project: Path, model: str = "gpt2") -> dict[str, str]:
     """What Sphinx will find, by notebook: the texts that it shows."""
-    cache, found = build.open_cache("gpt2"), {}
-    for name, notebook in build.sources("gpt2").items():
+    cache, found = build.open_cache(model), {}
+    for name, notebook in build.sources(model).items():
         if build.is_cached(cache, notebook):
             cells = cache.merge_match_into_notebook(notebook)[1].cells
             found[name] = "".join(out.text for cell in cells for out in cell.get("outputs", ()))
@@ -118,3 +119,34 @@ def test_without_the_house_style_no_notebook_runs(project):
     with pytest.raises(build.Failed):
         build.execute("gpt2")
     assert executed(project) == {}
+
+
+@pytest.mark.slow
+def test_a_stored_notebook_is_taken_as_long_as_its_own_code_is_the_same(project, monkeypatch):
+    model = build.DEFAULT_MODEL
+    build.STORED.mkdir(parents=True)
+    write(project, "long.ipynb", "print(6 * 7)")
+    write(project, "short.ipynb", "print(1)")
+    build.execute(model)
+    build.store(["long.ipynb"])
+    stored = nbformat.read(build.STORED / "long.ipynb", as_version=4)
+    assert stored.metadata["stored"]["day"].startswith("20")
+    stored.cells[0].outputs[0].text = "as stored\n"
+    nbformat.write(stored, build.STORED / "long.ipynb")
+    (project / "th_utils" / "a.py").write_text("A = 2\n")  # other code, another key
+    build.execute(model)
+    assert executed(project, model) == {"long.ipynb": "as stored\n", "short.ipynb": "1\n"}
+    build.execute(model, ["long.ipynb"])
+    assert executed(project, model)["long.ipynb"] == "42\n"
+    write(project, "long.ipynb", "print(6 * 8)")
+    build.execute(model)
+    assert executed(project, model)["long.ipynb"] == "48\n"
+
+
+def test_what_is_stored_belongs_to_pages_as_they_are():
+    for name in build.LONGEST:
+        sources, stored = (
+            [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+            for path in (ROOT / "notebooks" / "deeper" / name, ROOT / "book" / "stored" / name)
+        )
+        assert sources == stored, f"{name} has changed since it was stored: run make deeper"
