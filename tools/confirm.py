@@ -135,7 +135,7 @@ def main(column: str, *chapters: str) -> None:
         for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
             known = {one["text"]: one for one in kept.get(path.stem, {}).get("claims", ())}
             set_when = thresholds(path)
-            if (chapters and path.stem[:2] not in chapters) or (known and {*set_when} <= known.keys()):
+            if (chapters and not path.stem.startswith(chapters)) or (known and {*set_when} <= known.keys()):
                 continue
             found, failed = outcomes(path, folder, model, shift)
             day = f"{datetime.now(UTC):%Y-%m-%d}"
