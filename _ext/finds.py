@@ -1,7 +1,7 @@
 """What the executed chapters hold, where other pages can list it: figures, exercises, claims, and heads by name.
 
-Nothing here is typed: all of it is read from the chapters and their outputs, so on another model the pages change. Roles
-of heads are those that `tools/lab.py` measured on the default model.
+Nothing here is typed: all of it is read from the chapters and their outputs, so on another model the pages change.
+Roles of heads are those that `tools/lab.py` measured on the default model.
 """
 
 import html
@@ -18,13 +18,18 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "book" / "lab.json"
-GLOSSARY, CHAPTERS = "book/glossary", "notebooks/"
+GLOSSARY, HEADS_PAGE, CHAPTERS = "book/glossary", "book/heads", "notebooks/"
 CLAIM = re.compile(r"^(✓|– not on this model:) (.+?)(?: \(([^()]*)\))?$", re.MULTILINE)
 EXERCISE = re.compile(r"Exercise (\d+) \((\w+), (\d+) min(, open)?\)")
 FIGURE = "Figure: "
+VERSIONS = " · torch "  # the line of a set-up cell, full of dots
 NAME = re.compile(r"(?<![\w.+−\[-])(\d{1,2}\.\d(?:\.\d{1,2})?)(?![\w%]|\.\d| \[| ?%|-fold)")
 LAYERS, HEADS, PARTS = 30, 9, 64
-SAYS_HEAD = re.compile(r"\b(heads?|movers?|suppressors?|components?|dials?|gatherers?|advisers?)(,| \w+,)?( is| are)? $")
+COLUMN = re.compile(r"(head|edge|writer|reader|sender|receiver|mover|component|name)s?\b")
+CELL = re.compile(r"(head |mover )?[\d.]+((,| and| →) [\d.]+)*( …)?( \(\w+\))?$")
+SAYS_HEAD = re.compile(
+    r"\b(heads?|movers?|suppressors?|components?|dials?|gatherers?|advisers?)(,| \w+,)?( is| are)? $"
+)
 JOINED = re.compile(r"(^|[,;:→(] ?| and | → )$")
 WIDTH = 320  # of a thumbnail, in pixels
 warn = logging.getLogger(__name__).warning
@@ -72,7 +77,7 @@ def heads_in(block) -> list[str]:
         if isinstance(body, nodes.tbody):
             at = row.index(block.parent)
             top = body.parent.next_node(nodes.thead)[0][at].astext() if body.parent.next_node(nodes.thead) else ""
-            return named(block.astext(), sure="head" in top or "edge" in top or "writer" in top)
+            return named(block.astext(), sure=bool(COLUMN.match(top) and CELL.match(block.astext())))
     bold = [name for strong in block.findall(nodes.strong) for name in named(strong.astext(), sure=True)]
     return bold + named(block.astext())
 
@@ -86,7 +91,8 @@ def blocks(doctree):
                 break
             anchor = anchor or next(iter(node.get("ids", [])), "")
         else:
-            yield anchor, block
+            if VERSIONS not in block.astext():
+                yield anchor, block
 
 
 def collect(app, doctree) -> None:
@@ -112,6 +118,7 @@ def collect(app, doctree) -> None:
     for title in doctree.findall(nodes.title):
         if match := EXERCISE.match(title.astext()):
             text = title.parent.next_node(nodes.paragraph).astext().replace("\n", " ")
+            text = re.split(r"(?<=[.?:]) ", re.sub(r"^★[^.]*\. ", "", text))[0]
             found["exercises"].append((title.parent["ids"][0], *match.groups(), text))
     for anchor, block in blocks(doctree):
         for head in heads_in(block):
@@ -197,7 +204,6 @@ def jobs(env) -> dict[str, tuple[str, str]]:
 def heads_page(app, page: str) -> list[nodes.Node]:
     read, known = chapters(app.env), roles()
     every = {head for found in read.values() for head in found["heads"]}
-    every |= {head for found in read.values() for claim in found["claims"] for head in named(claim[1])}
     groups: dict[str, list[str]] = {role: [] for role in dict.fromkeys(known.values())} | {"": []}
     for name in sorted(every, key=lambda name: [int(part) for part in name.split(".")]):
         groups[known.get(".".join(name.split(".")[:2]), "")].append(name)
@@ -205,11 +211,12 @@ def heads_page(app, page: str) -> list[nodes.Node]:
     for role, names in groups.items():
         rows = []
         for name in names:
-            where = [link(app, page, at, found["heads"][name], short(app.env, at)) for at, found in read.items() if name in found["heads"]]
-            claims = [
-                link(app, page, at, anchor, claim) for at, found in read.items() for anchor, claim, *_ in found["claims"]
-                if re.search(rf"(?<![\d.]){re.escape(name)}(?![\d.])", claim)
-            ]  # fmt: skip
+            pages = [(at, found["heads"][name]) for at, found in read.items() if name in found["heads"]]
+            where = [link(app, page, at, anchor, short(app.env, at)) for at, anchor in pages]
+            where = [one for pair in zip(where, [nodes.Text("·")] * len(where), strict=True) for one in pair][:-1]
+            alone = re.compile(rf"(?<![\d.]){re.escape(name)}(?![\d.])")
+            claims = [(at, *one) for at, found in read.items() for one in found["claims"] if alone.search(one[1])]
+            claims = [link(app, page, at, anchor, claim) for at, anchor, claim, *_ in claims]
             chip = nodes.inline("", name, classes=["th-id"], ids=[f"head-{name.replace('.', '-')}"])
             rows.append([nodes.paragraph("", "", chip), [line(*where), *map(line, claims)]])
         if not rows:
@@ -225,13 +232,21 @@ def heads_page(app, page: str) -> list[nodes.Node]:
     return made
 
 
+def note_heads(app, env) -> None:
+    """Put the names of heads into the index, by which the search leads straight to their entries."""
+    names = sorted({name for found in chapters(env).values() for name in found["heads"]})
+    if HEADS_PAGE in env.found_docs:
+        entries = [("single", name, f"head-{name.replace('.', '-')}", "", None) for name in names]
+        env.get_domain("index").entries[HEADS_PAGE] = entries
+
+
 def figures_page(app, page: str) -> list[nodes.Node]:
     made = []
     for at, found in chapters(app.env).items():
         tiles = []
         for anchor, title, alt, uri in found["figures"]:
-            picture = thumbnail(app, uri, alt)
-            tiles.append(nodes.container("", line(link(app, page, at, anchor, picture, nodes.inline("", title))), classes=["th-tile"]))
+            to = link(app, page, at, anchor, thumbnail(app, uri, alt), nodes.inline("", title))
+            tiles.append(nodes.container("", line(to), classes=["th-tile"]))
         if tiles:
             title = app.env.titles[at].astext()
             name = "figures-" + at.removeprefix(CHAPTERS).replace("/", "-").replace("_", "-")
@@ -321,5 +336,6 @@ def setup(app) -> dict:
     app.add_role("claim", Claimed())
     app.add_role("minutes", Minutes())
     app.connect("doctree-read", collect)
+    app.connect("env-updated", note_heads)
     app.connect("doctree-resolved", fill, priority=400)  # before terms are linked
     return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

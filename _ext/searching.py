@@ -15,7 +15,7 @@ class Words(SearchEnglish):
 
     _word_re = re.compile(rf"{NUMBER}|\w+")
     js_splitter_code = rf"""
-const splitQuery = (query) => query.match(/{NUMBER}|[\p{{Letter}}\p{{Number}}_\p{{Emoji_Presentation}}]+/gu) || [];
+var splitQuery = (query) => query.match(/{NUMBER}|[\p{{Letter}}\p{{Number}}_\p{{Emoji_Presentation}}]+/gu) || [];
 """
 
 
