@@ -1,19 +1,26 @@
 """The directive `tried`: a table of what a test file, or every one in a folder, tries; with the result of its last run.
 
 Test names are sentences; the table is those sentences. Cases and results come from the report of `make test`, where
-there is one: a page built without it says so.
+there is one, else from the run kept in `book/test_results.json`, and the page says of which run they are. `python
+_ext/tried.py "29 November 2026" COMMIT` keeps the last run.
 """
 
 import ast
+import html
+import json
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
+from finds import table
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = [ROOT / "_build" / "reports" / f"{name}.xml" for name in ("unit", "any_order")]  # made before the pages are
+
+KEPT = ROOT / "book" / "test_results.json"
 
 
 def files(name: str) -> list[Path]:
@@ -40,40 +47,63 @@ def results(reports: list[Path] = REPORTS) -> dict[tuple[str, str], Counter]:
     return found
 
 
-def table(rows: list[tuple[str, str, str]]) -> nodes.table:
-    whole, group, body = nodes.table(), nodes.tgroup(cols=3), nodes.tbody()
-    group += [nodes.colspec(colwidth=width) for width in (70, 10, 20)]
-    head = nodes.thead()
-    for parent, texts in ((head, ("what must hold", "cases", "last run")), *((body, row) for row in rows)):
-        row = nodes.row()
-        row += [nodes.entry("", nodes.paragraph(text=text)) for text in texts]
-        parent += row
-    group += [head, body]
-    whole += group
-    return whole
+def stored() -> tuple[dict[tuple[str, str], Counter], str]:
+    """Results of the last run here, else of the run that was kept with the book; and which run that is."""
+    if any(report.is_file() for report in REPORTS):
+        return results(), "on the machine that built these pages"
+    kept = json.loads(KEPT.read_text(encoding="utf8"))
+    cases = {tuple(name.split("::")): Counter(ended) for name, ended in kept["results"].items()}
+    return cases, f"in the run of {kept['date']}, commit {kept['commit']}"
+
+
+def keep(date: str, commit: str) -> None:
+    """Keep the results of the last `make test`, for pages that are built without one."""
+    cases = {"::".join(name): dict(sorted(ended.items())) for name, ended in sorted(results().items())}
+    text = json.dumps({"date": date, "commit": commit, "results": cases}, indent=0)
+    KEPT.write_text(text + "\n", encoding="utf8")
+
+
+def last(cases: Counter) -> str:
+    said = ", ".join(f"{count} {how}" for how, count in sorted(cases.items())) or "newer than that run"
+    return said if len(cases) > 1 else said.lstrip("0123456789 ")
 
 
 class Tried(SphinxDirective):
     required_arguments, final_argument_whitespace = 1, True
 
     def run(self) -> list[nodes.Node]:
-        ended, made = results(), []
-        for report in REPORTS:
-            self.env.note_dependency(str(report))
+        (ended, _), made = stored(), []
+        for path in (*REPORTS, KEPT, Path(__file__)):
+            self.env.note_dependency(str(path))
         for path in (path for name in self.arguments[0].split() for path in files(name)):
             self.env.note_dependency(str(path))
             about, tests = sentences(path)
-            rows = []
-            for test in tests:
-                cases = ended.get((path.stem, test), Counter())
-                text = test.removeprefix("test_").replace("_", " ")
-                last = ", ".join(f"{count} {how}" for how, count in sorted(cases.items())) or "not run here"
-                last = last if len(cases) > 1 else last.lstrip("0123456789 ")
-                rows.append((text[0].upper() + text[1:], str(cases.total() or "–"), last))
-            made += [nodes.paragraph("", "", nodes.strong(text=about)), table(rows)]
+            cases = [ended.get((path.stem, test), Counter()) for test in tests]
+            named = [test.removeprefix("test_").replace("_", " ") for test in tests]
+            rows = [
+                [text[0].upper() + text[1:], str(one.total() or "–"), last(one)]
+                for text, one in zip(named, cases, strict=True)
+            ]
+            whole = ", ".join(f"{count} {how}" for how, count in sorted(sum(cases, Counter()).items()))
+            summary = f"{html.escape(about.replace('`', ''))} <em>{whole or 'Newer than that run'}.</em>"
+            made.append(nodes.raw("", f"<details><summary>{summary}</summary>", format="html"))
+            made.append(table(["what must hold", "cases", "last run"], rows, [70, 10, 20]))
+            made.append(nodes.raw("", "</details>", format="html"))
         return made
+
+
+class Run(SphinxRole):
+    """`{tried-run}`: which run the results are of."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        return [nodes.Text(stored()[1])], []
 
 
 def setup(app) -> dict:
     app.add_directive("tried", Tried)
+    app.add_role("tried-run", Run())
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    keep(*sys.argv[1:])

@@ -1,16 +1,18 @@
-"""Finding one's way: glossary terms linked where a page first uses them, and minutes beside "next".
+"""Finding one's way: glossary terms linked where a page first uses them, minutes beside "next", a line at the foot.
 
-Both leave the sources alone: a term is a plain word in the notebook, and Colab shows it as one.
+All leave the sources alone: a term is a plain word in the notebook, and Colab shows it as one.
 """
 
 import re
 import zlib
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.util import logging
+from sphinx.util.i18n import format_date
 
 GLOSSARY = "book/glossary"
 CHAPTERS = "notebooks/"
@@ -105,6 +107,12 @@ def show_minutes(app, pagename, templatename, context, doctree) -> None:
         context[name] = page and app.env.metadata[page].get("minutes")
 
 
+def show_build(app, pagename, templatename, context, doctree) -> None:
+    """For the line at the foot of a page: when it was built, and on which model."""
+    card = import_module("th_utils.models.registry").find_card()
+    context |= {"built_on": format_date("%d %B %Y", language="en").lstrip("0"), "built_with": card.name}
+
+
 def write_all(app, env):
     """Pages show each other's minutes and the glossary's sentences: when one was read, all are written.
 
@@ -120,6 +128,7 @@ def setup(app) -> dict:
     app.connect("env-updated", write_all)
     app.connect("doctree-resolved", link_terms)
     app.connect("html-page-context", show_minutes)
+    app.connect("html-page-context", show_build)
     # A changed extension re-reads every page.
     version = zlib.crc32(Path(__file__).read_bytes())
     return {"env_version": version, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,7 @@
 """Properties of the rendered pages, read from the HTML."""
 
 import functools
+import json
 import posixpath
 import re
 from collections import Counter
@@ -126,11 +127,45 @@ def minutes(soup: BeautifulSoup) -> str | None:
     return next((match[1] for match in map(re.compile(r"Cost\. About (\d+) minutes").match, texts) if match), None)
 
 
-def test_pages_that_repeat_the_minutes_of_a_chapter_agree_with_it(soups):
-    (table,) = soups["book/index"].select("article table")
-    said = {row.a["href"].removeprefix("../")[:-5]: row.find_all("td")[-1].text for row in table.select("tbody tr")}
-    chapters = {page: minutes(soup) for page, soup in soups.items() if MAIN.match(page)}
-    assert said == chapters and None not in said.values()
+def test_cards_of_the_chapters_are_all_there_with_their_minutes(soups):
+    cards = soups["book/index"].select(".th-chapters .sd-card")
+    said = {card.a["href"].removeprefix("../")[:-5]: card.select_one(".th-minutes").text for card in cards}
+    chapters = {page: f"{minutes(soup)} min" for page, soup in soups.items() if MAIN.match(page)}
+    assert said == chapters and "None min" not in said.values()
+
+
+def test_numbers_of_the_front_pages_are_claims_of_the_chapters(soups):
+    golden = json.loads((ROOT / "tests" / "book" / "golden.json").read_text(encoding="utf8"))
+    for page, least in (("book/index", 5), ("book/what_we_found", 10)):
+        links = soups[page].select("a:has(> .th-number)")
+        assert len(links) >= least
+        for link in links:
+            target = posixpath.normpath(posixpath.join("book", link["href"])).split("#")[0].removesuffix(".html")
+            claim = link["title"].removeprefix("How we know: ")
+            assert golden[target][claim].split(": ")[-1] == link.text
+        prose = [text for text in soups[page].select("article :is(p, li)") if not text.find_parent("details")]
+        assert not [text for text in prose if re.search(r"\d\.\d\d", text.text) and not text.select(".th-number")]
+
+
+def test_lists_hold_everything_of_the_chapters(soups):
+    chapters = {page: soup for page, soup in soups.items() if page.startswith("notebooks/")}
+    pictures = sum(len(soup.select(".cell_output img[alt]")) for soup in chapters.values())
+    assert len(soups["book/figures"].select(".th-tile img")) == pictures > 50
+    main = [page for page in chapters if MAIN.match(page)]
+    assert len(soups["book/exercises"].select("article tbody tr")) == 4 * len(main)
+    named = {tag.text for tag in soups["book/heads"].select(".th-id")}
+    assert {"20.0", "20.0.0", "23.3"} <= named
+
+
+def test_titles_are_the_same_in_the_sidebar_and_on_the_page(page, soup):
+    current = soup.select_one(".bd-links a.current.reference, .bd-links li.current > a")
+    if MAIN.match(page):
+        assert current.get_text(strip=True) == soup.h1.find(string=True).strip() and " · " in current.text
+
+
+def test_the_search_index_holds_heads_and_text_of_outputs():
+    index = (HTML / "searchindex.js").read_text(encoding="utf8")
+    assert '"20.0.0"' in index and index.count("head-20-0-0") and "notebooks/03_inhibition_subspace" in index
 
 
 def test_next_and_previous_say_how_long_they_take(page, soup, soups):

@@ -1,6 +1,8 @@
 """The page of what was tried says what the test files say, and how their last run ended."""
 
+import json
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,3 +32,20 @@ def test_cases_are_counted_by_how_they_ended(tmp_path):
     found = tried.results([tmp_path / "unit.xml"])
     assert found["test_a", "test_one"] == {"passed": 1, "failed": 1}
     assert found["test_a", "test_two"] == {"skipped": 1} and found["test_b", "test_one"] == {"passed": 1}
+
+
+def test_without_a_run_here_the_kept_one_is_shown_and_named(tmp_path, monkeypatch):
+    (tmp_path / "unit.xml").write_text(REPORT, encoding="utf8")
+    monkeypatch.setattr(tried, "REPORTS", [tmp_path / "unit.xml"])
+    monkeypatch.setattr(tried, "KEPT", tmp_path / "kept.json")
+    monkeypatch.setattr(tried, "results", partial(tried.results, [tmp_path / "unit.xml"]))
+    here = tried.stored()
+    tried.keep("1 May 2026", "abc")
+    (tmp_path / "unit.xml").unlink()
+    assert tried.stored() == (here[0], "in the run of 1 May 2026, commit abc") and "machine" in here[1]
+    assert tried.last(here[0]["test_a", "test_one"]) == "1 failed, 1 passed"
+
+
+def test_the_kept_run_knows_most_tests_and_none_of_them_failed():
+    ended = json.loads(tried.KEPT.read_text(encoding="utf8"))["results"]
+    assert len(ended) > 300 and not [name for name, how in ended.items() if "failed" in how]

@@ -1,0 +1,341 @@
+"""What the executed chapters hold, where other pages can list it: figures, exercises, claims, and heads by name.
+
+Nothing here is typed: all of it is read from the chapters and their outputs, so on another model the pages change.
+Roles of heads are those that `tools/lab.py` measured on the default model.
+"""
+
+import html
+import json
+import re
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from docutils import nodes
+from PIL import Image
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+ROOT = Path(__file__).resolve().parents[1]
+STORED = ROOT / "book" / "lab.json"
+GLOSSARY, HEADS_PAGE, CHAPTERS = "book/glossary", "book/heads", "notebooks/"
+CLAIM = re.compile(r"^(✓|– not on this model:) (.+?)(?: \(([^()]*)\))?$", re.MULTILINE)
+EXERCISE = re.compile(r"Exercise (\d+) \((\w+), (\d+) min(, open)?\)")
+FIGURE = "Figure: "
+VERSIONS = " · torch "  # the line of a set-up cell, full of dots
+NAME = re.compile(r"(?<![\w.+−\[-])(\d{1,2}\.\d(?:\.\d{1,2})?)(?![\w%]|\.\d| \[| ?%|-fold)")
+LAYERS, HEADS, PARTS = 30, 9, 64
+COLUMN = re.compile(r"(head|edge|writer|reader|sender|receiver|mover|component|name)s?\b")
+CELL = re.compile(r"(head |mover )?[\d.]+((,| and| →) [\d.]+)*( …)?( \(\w+\))?$")
+SAYS_HEAD = re.compile(
+    r"\b(heads?|movers?|suppressors?|components?|dials?|gatherers?|advisers?)(,| \w+,)?( is| are)? $"
+)
+JOINED = re.compile(r"(^|[,;:→(] ?| and | → )$")
+WIDTH = 320  # of a thumbnail, in pixels
+warn = logging.getLogger(__name__).warning
+
+
+# --- reading the chapters ---
+
+
+def shown(bundle) -> str:
+    """The plain text of an output that can be shown in several ways."""
+    ways = {way.get("mime_type"): way for way in bundle.children}
+    return next((ways[name].astext() for name in ("text/plain", "text/markdown") if name in ways), "")
+
+
+def figure(bundle) -> tuple[str, str] | None:
+    """What a picture shows, in words, and its file."""
+    text, image = shown(bundle), next(bundle.findall(nodes.image), None)
+    return (text.removeprefix(FIGURE), image["uri"]) if image is not None and text.startswith(FIGURE) else None
+
+
+def is_head(name: str) -> bool:
+    return all(int(number) < most for number, most in zip(name.split("."), (LAYERS, HEADS, PARTS), strict=False))
+
+
+def named(text: str, sure: bool = False) -> list[str]:
+    """Heads and components in a text, where 8.1 may also be a number: three parts, or beside what tells them.
+
+    `sure` is for text that stands alone in bold or in a cell under "head".
+    """
+    found, last = [], None
+    for match in NAME.finditer(text):
+        before = text[: match.start()]
+        follows = last is not None and JOINED.search(text[last : match.start()]) and text[last : match.start()].strip()
+        if is_head(match[1]) and (sure or match[1].count(".") == 2 or SAYS_HEAD.search(before) or follows):
+            found.append(match[1])
+            last = match.end()
+    return found
+
+
+def heads_in(block) -> list[str]:
+    """Heads that a paragraph, a title, a cell of a table or a printed line names."""
+    if isinstance(block.parent, nodes.entry):
+        row = block.parent.parent
+        body = row.parent
+        if isinstance(body, nodes.tbody):
+            at = row.index(block.parent)
+            top = body.parent.next_node(nodes.thead)[0][at].astext() if body.parent.next_node(nodes.thead) else ""
+            return named(block.astext(), sure=bool(COLUMN.match(top) and CELL.match(block.astext())))
+    bold = [name for strong in block.findall(nodes.strong) for name in named(strong.astext(), sure=True)]
+    return bold + named(block.astext())
+
+
+def blocks(doctree):
+    """Everything that is read as text, with the id of its section or cell; no code."""
+    for block in doctree.findall(lambda node: isinstance(node, nodes.paragraph | nodes.title | nodes.literal_block)):
+        anchor, node = "", block
+        while node := node.parent:
+            if node.get("nb_element") == "cell_code_source" or node.get("mime_type") in ("text/plain", "text/html"):
+                break
+            anchor = anchor or next(iter(node.get("ids", [])), "")
+        else:
+            if VERSIONS not in block.astext():
+                yield anchor, block
+
+
+def collect(app, doctree) -> None:
+    name = app.env.docname
+    app.env.metadata[name].pop("found", None)
+    if not name.startswith(CHAPTERS):
+        return
+    found = {"figures": [], "claims": [], "exercises": [], "heads": {}}
+    number, cells = 0, doctree.findall(lambda node: getattr(node, "attributes", {}).get("nb_element") == "cell_code")
+    for number, cell in enumerate(cells, start=1):
+        outputs = [one for one in cell.findall(nodes.container) if one.get("nb_element") == "mime_bundle"]
+        code = [one for one in cell.children if one.get("nb_element") == "cell_code_source"]
+        printed = [one for one in cell.findall(nodes.literal_block) if one.parent not in (*code, cell)]
+        text = "\n".join([*(one.astext() for one in printed), *map(shown, outputs)])
+        figures, claims = list(filter(None, map(figure, outputs))), CLAIM.findall(text)
+        if figures or claims:
+            anchor = f"cell-{number}"
+            cell["ids"].insert(0, anchor)
+            above = cell.parent.next_node(nodes.title)
+            title = above.astext() if above is not None else ""
+            found["figures"] += [(anchor, title, *one) for one in figures]
+            found["claims"] += [(anchor, claim, value, mark == "✓") for mark, claim, value in claims]
+    for title in doctree.findall(nodes.title):
+        if match := EXERCISE.match(title.astext()):
+            text = title.parent.next_node(nodes.paragraph).astext().replace("\n", " ")
+            text = re.split(r"(?<=[.?:]) ", re.sub(r"^★[^.]*\. ", "", text))[0]
+            found["exercises"].append((title.parent["ids"][0], *match.groups(), text))
+    for anchor, block in blocks(doctree):
+        for head in heads_in(block):
+            found["heads"].setdefault(head, anchor)
+    app.env.metadata[name]["found"] = found
+
+
+# --- making nodes ---
+
+
+def link(app, page: str, target: str, anchor: str, *inside, **attributes) -> nodes.reference:
+    address = app.builder.get_relative_uri(page, target) + f"#{anchor}" * bool(anchor)
+    inside = [nodes.Text(one) if isinstance(one, str) else one for one in inside]
+    return nodes.reference("", "", *inside, internal=True, refuri=address, **attributes)
+
+
+def line(*inside) -> nodes.paragraph:
+    paragraph = nodes.paragraph()
+    for i, one in enumerate(inside):
+        paragraph += nodes.Text(one) if isinstance(one, str) else one
+        paragraph += nodes.Text(" ") if i + 1 < len(inside) else []
+    return paragraph
+
+
+def table(head: list[str], rows: list[list], widths: list[int]) -> nodes.table:
+    """A table; a cell is a text, a paragraph or several."""
+    whole, group, top, body = nodes.table(), nodes.tgroup(cols=len(head)), nodes.thead(), nodes.tbody()
+    group += [nodes.colspec(colwidth=width) for width in widths]
+    for parent, cells in ((top, head), *((body, row) for row in rows)):
+        made = nodes.row()
+        for cell in cells:
+            inside = [line(cell)] if isinstance(cell, str) else cell if isinstance(cell, list) else [cell]
+            made += nodes.entry("", *inside)
+        parent += made
+    group += [top, body]
+    whole += group
+    return whole
+
+
+def section(title: str, name: str, *inside) -> nodes.section:
+    return nodes.section("", nodes.title("", title), *inside, ids=[name], names=[name])
+
+
+# --- the pages ---
+
+
+class listing(nodes.General, nodes.Element):
+    """The place of a list that is made when all chapters are read."""
+
+
+class number(nodes.Inline, nodes.Element):
+    """The place of a value that a claim of a chapter states."""
+
+
+def chapters(env) -> dict[str, dict]:
+    pages = {page: about["found"] for page, about in env.metadata.items() if "found" in about}
+    return dict(sorted(pages.items(), key=lambda item: (item[0].count("/"), item[0])))
+
+
+def short(env, page: str) -> str:
+    """The number of a chapter, or the title of a page behind the chapters."""
+    title = env.titles[page].astext()
+    return title.split(" · ")[0] if " · " in title else title
+
+
+@cache
+def roles() -> dict[str, str]:
+    registry = import_module("th_utils.models.registry")
+    known = registry.find_card().name == registry.DEFAULT
+    return json.loads(STORED.read_text(encoding="utf8"))["roles"] if known else {}
+
+
+def jobs(env) -> dict[str, tuple[str, str]]:
+    """The entry of the glossary for a role: its id and its first sentence."""
+    found = {}
+    for item in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
+        meaning = next(item.findall(nodes.definition))[0].astext().replace("\n", " ")
+        for term in item.findall(nodes.term):
+            found[term.astext().removesuffix(" head")] = term["ids"][0], meaning.split(". ")[0].rstrip(".") + "."
+    return found
+
+
+def heads_page(app, page: str) -> list[nodes.Node]:
+    read, known = chapters(app.env), roles()
+    every = {head for found in read.values() for head in found["heads"]}
+    groups: dict[str, list[str]] = {role: [] for role in dict.fromkeys(known.values())} | {"": []}
+    for name in sorted(every, key=lambda name: [int(part) for part in name.split(".")]):
+        groups[known.get(".".join(name.split(".")[:2]), "")].append(name)
+    made, meanings = [], jobs(app.env)
+    for role, names in groups.items():
+        rows = []
+        for name in names:
+            pages = [(at, found["heads"][name]) for at, found in read.items() if name in found["heads"]]
+            where = [link(app, page, at, anchor, short(app.env, at)) for at, anchor in pages]
+            where = [one for pair in zip(where, [nodes.Text("·")] * len(where), strict=True) for one in pair][:-1]
+            alone = re.compile(rf"(?<![\d.]){re.escape(name)}(?![\d.])")
+            claims = [(at, *one) for at, found in read.items() for one in found["claims"] if alone.search(one[1])]
+            claims = [link(app, page, at, anchor, claim) for at, anchor, claim, *_ in claims]
+            chip = nodes.inline("", name, classes=["th-id"], ids=[f"head-{name.replace('.', '-')}"])
+            rows.append([nodes.paragraph("", "", chip), [line(*where), *map(line, claims)]])
+        if not rows:
+            continue
+        if role:
+            anchor, job = meanings.get(role, ("", ""))
+            about = line(job, link(app, page, GLOSSARY, anchor, "Glossary")) if job else nodes.paragraph()
+        else:
+            about = line("Named by a chapter without one of the roles above.")
+        title = f"{role[0].upper()}{role[1:]}" if role else "Others"
+        name = "role-" + (role.lower().replace(" ", "-") or "other")
+        made.append(section(title, name, about, table(["head", "where"], rows, [15, 85])))
+    return made
+
+
+def note_heads(app, env) -> None:
+    """Put the names of heads into the index, by which the search leads straight to their entries."""
+    names = sorted({name for found in chapters(env).values() for name in found["heads"]})
+    if HEADS_PAGE in env.found_docs:
+        entries = [("single", name, f"head-{name.replace('.', '-')}", "", None) for name in names]
+        env.get_domain("index").entries[HEADS_PAGE] = entries
+
+
+def figures_page(app, page: str) -> list[nodes.Node]:
+    made = []
+    for at, found in chapters(app.env).items():
+        tiles = []
+        for anchor, title, alt, uri in found["figures"]:
+            to = link(app, page, at, anchor, thumbnail(app, uri, alt), nodes.inline("", title))
+            tiles.append(nodes.container("", line(to), classes=["th-tile"]))
+        if tiles:
+            title = app.env.titles[at].astext()
+            name = "figures-" + at.removeprefix(CHAPTERS).replace("/", "-").replace("_", "-")
+            made.append(section(title, name, nodes.container("", *tiles, classes=["th-tiles"])))
+    return made
+
+
+def thumbnail(app, uri: str, alt: str) -> nodes.raw:
+    """A small copy of a picture of a chapter, beside the pages."""
+    source = app.srcdir / uri.lstrip("/")
+    target = app.outdir / "_images" / "small" / f"{source.stem}.webp"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(source) as image:
+            image.convert("RGB").resize((WIDTH, round(WIDTH * image.height / image.width))).save(target, quality=70)
+    with Image.open(target) as image:
+        size = f'width="{image.width}" height="{image.height}"'
+    text = f'<img loading="lazy" {size} alt="{html.escape(alt)}" src="../_images/small/{target.name}">'
+    return nodes.raw("", text, format="html")
+
+
+def exercises_page(app, page: str) -> list[nodes.Node]:
+    made = []
+    for at, found in chapters(app.env).items():
+        rows = [
+            [line(link(app, page, at, anchor, number)), kind, f"{minutes} min", "open" if is_open else "checked", text]
+            for anchor, number, kind, minutes, is_open, text in found["exercises"]
+        ]
+        if rows:
+            name = "exercises-" + at.removeprefix(CHAPTERS).replace("_", "-")
+            whole = table(["level", "kind", "time", "answer", "task"], rows, [8, 14, 10, 12, 56])
+            made.append(section(app.env.titles[at].astext(), name, whole))
+    return made
+
+
+PAGES = {"heads": heads_page, "figures": figures_page, "exercises": exercises_page}
+
+
+class Listing(SphinxDirective):
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        for path in (STORED, Path(__file__)):
+            self.env.note_dependency(str(path))
+        return [listing(kind=self.arguments[0])]
+
+
+class Claimed(SphinxRole):
+    """`{claim}` with `chapter::beginning of the claim`: its value, linked to where it is measured."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        chapter, _, text = self.text.partition("::")
+        return [number(chapter=CHAPTERS + chapter, text=text, line=self.lineno)], []
+
+
+class Minutes(SphinxRole):
+    """`{minutes}` with a chapter: how long it takes, by the chapter itself."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        return [number(chapter=CHAPTERS + self.text, text="", line=self.lineno)], []
+
+
+def value(app, page: str, place) -> nodes.Node:
+    about = app.env.metadata.get(place["chapter"], {})
+    if not place["text"]:
+        return nodes.inline("", f"{about.get('minutes', '–')} min", classes=["th-minutes"])
+    claims = [one for one in about.get("found", {"claims": []})["claims"] if one[1].startswith(place["text"])]
+    if len(claims) != 1 or not claims[0][2]:
+        warn("%d claims with a value start with %r", len(claims), place["text"], location=(page, place["line"]))
+        return nodes.inline()
+    anchor, text, stated, holds = claims[0]
+    inside = nodes.inline("", stated if holds else f"not on this model: {stated}", classes=["th-number"])
+    return link(app, page, place["chapter"], anchor, inside, reftitle=f"How we know: {text}")
+
+
+def fill(app, doctree, page) -> None:
+    for place in list(doctree.findall(number)):
+        place.replace_self(value(app, page, place))
+    for place in list(doctree.findall(listing)):
+        place.replace_self(PAGES[place["kind"]](app, page))
+
+
+def setup(app) -> dict:
+    app.add_node(listing)
+    app.add_node(number)
+    app.add_directive("listing", Listing)
+    app.add_role("claim", Claimed())
+    app.add_role("minutes", Minutes())
+    app.connect("doctree-read", collect)
+    app.connect("env-updated", note_heads)
+    app.connect("doctree-resolved", fill, priority=400)  # before terms are linked
+    return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
