@@ -24,7 +24,10 @@ from th_utils.views import palette
 
 # --- what the theme brings too much of: 544 KB of icons as a script, 274 KB as fonts ---
 
-ICONS = "angle-left angle-right arrow-up bars circle-half-stroke list magnifying-glass moon outdent sun".split()
+ICONS = (
+    "angle-left angle-right arrow-up bars circle-half-stroke download expand file file-pdf list magnifying-glass moon"
+    " outdent rocket sun"
+).split()
 THEME_ICON = re.compile(r'--pst-icon-[a-z-]+:"(.)"')
 FACES = {"fa-solid-900": ("Free", 900), "fa-brands-400": ("Brands", 400)}
 
@@ -93,18 +96,19 @@ JOBS = {
     "previous token": ("noticer", "looks at the word just before"),
     "S-inhibition": ("message", "tells the name movers which name not to look at"),
 }
-ID = r"(?<![\w.,\-−+×])(?:[12]?\d)\.[0-8](?:\.[1-6]?\d)?(?![\w.]*\d|%|\s*(?:%|points|nats?|bits|times|\[))"
-LIST = rf"{ID}(?:(?:,| and|, and| or| →| alone,)\s{ID})*"
+ID = r"(?<![\w.,\[\-−+×])(?:[12]?\d)\.[0-8](?:\.[1-6]?\d)?(?![\w.]*\d|[%\]]|\s*(?:points|nats?|bits|times|\[))"
+LIST = rf"{ID}(?:(?:,| and|, and| or| →| alone,)[ \n]{ID})*"
 # The words after which an id stands, and after no number does.
 NOUN = (
     r"(?:[Hh]eads?|[Cc]omponents?|[Dd]ials?|movers?|suppressors?|inhibitors?|writers?|senders?|readers?|induction"
-    r"|(?:quer(?:y|ies)|outputs?|keys?|values?) of|[Tt]urning|negative mover|copier|speaker)"
+    r"|(?:quer(?:y|ies)|outputs?|keys?|values?|components?|edges?) of|[Tt]urning|[Ww]hat|[Ii]nto|copier|speaker)"
 )
 NAMED = re.compile(rf"\b{NOUN}(?: heads?| are| is|:)? ({LIST})|({LIST})(?= → {ID})|(?<=→ )({LIST})")
 WHOLE = re.compile(r"(?<![\w.,\-−+×])(?:[12]?\d)\.[0-8]\.[1-6]?\d(?![\w.]*\d|%)")  # no decimal has two points
 COLUMN = re.compile(rf"\b(?:{NOUN}|[Mm]overs|[Ee]dges?|[Ww]riters?|[Ww]ho|[Ss]peakers?|[Rr]ole)\b")
 DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?:\.\d+)*")
 ONE = re.compile(ID)
+SEVERAL = re.compile(rf"(?<!layer )(?<!layers )(?<!between )(?<!from )({ID}(?:(?:,| and|, and)[ \n]{ID})+)")
 
 
 def is_head(token: str) -> bool:
@@ -112,13 +116,16 @@ def is_head(token: str) -> bool:
     return layer < 30 and head < 9 and all(k < 64 for k in part)
 
 
-def places(text: str, column: bool = False) -> list[tuple[int, int]]:
+def places(text: str, roles: dict[str, str], column: bool = False) -> list[tuple[int, int]]:
     """Where ids of heads and components stand in a text that a cell printed.
 
-    A token like "20.0" is one after a word such as *head* (a list goes on), beside an arrow, in a column of the table
-    that holds nothing but such tokens under such a word (`column`), or with three parts.
+    A token like "20.0" is one after a word such as *head* (a list goes on), beside an arrow, in a list of nothing but
+    heads of the circuit, in a column of the table that holds nothing else under such a word (`column`), or with three
+    parts.
     """
+    known = {head for head, role in roles.items() if JOBS[role][0] != "noticer" or role == "induction"}
     spans = [match.span(i) for match in NAMED.finditer(text) for i in (1, 2, 3) if match[i]]
+    spans += [match.span() for match in SEVERAL.finditer(text) if known.issuperset(ONE.findall(match[0]))]
     found = {match.span() for match in WHOLE.finditer(text)}
     whole = [(0, len(text))] if column else spans
     found |= {match.span() for match in ONE.finditer(text) if any(a <= match.start() < b for a, b in whole)}
@@ -132,7 +139,7 @@ def chip(token: str, roles: dict[str, str]) -> nodes.inline:
 
 def in_chips(text: str, roles: dict[str, str], column: bool = False) -> list[nodes.Node]:
     parts, done = [], 0
-    for start, end in places(text, column):
+    for start, end in places(text, roles, column):
         parts += [nodes.Text(text[done:start]), chip(text[start:end], roles)]
         done = end
     return [*parts, nodes.Text(text[done:])]
