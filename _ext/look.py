@@ -183,13 +183,15 @@ def whisker(value: str) -> str:
     scale = 124 / (high - low or 1)
     place = [[round(8 + (x - low) * scale, 1) for x in row] for row in rows]
     zero, height = round(8 - low * scale, 1), 14 * len(rows)
+    below = height + 9
     marks = "".join(
         f'<path class="th-range" d="M{a} {y}H{b}M{a} {y - 4}v8M{b} {y - 4}v8"/><circle cx="{x}" cy="{y}" r="3.2"/>'
         for (x, a, b), y in zip(place, range(7, height, 14), strict=True)
     )
     return (
-        f'<svg class="th-whisker" viewBox="0 0 140 {height}" width="140" height="{height}" aria-hidden="true">'
-        f'<path class="th-zero" d="M{zero} 0V{height}"/>{marks}</svg>'
+        f'<svg class="th-whisker" viewBox="0 0 140 {below}" width="140" height="{below}" aria-hidden="true">'
+        f'<path class="th-zero" d="M{zero} 0V{height}"/>{marks}'
+        f'<ellipse cx="{zero}" cy="{height + 5}" rx="2" ry="3"/></svg>'  # a nought, which no text repeats
     )
 
 
