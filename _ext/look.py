@@ -25,8 +25,8 @@ from th_utils.views import palette
 # --- what the theme brings too much of: 544 KB of icons as a script, 274 KB as fonts ---
 
 ICONS = (
-    "angle-left angle-right arrow-up bars circle-half-stroke download expand file file-pdf list magnifying-glass moon"
-    " outdent rocket sun"
+    "angle-left angle-right arrow-up bars circle-half-stroke download expand file file-pdf lightbulb list"
+    " magnifying-glass moon outdent rocket sun"
 ).split()
 THEME_ICON = re.compile(r'--pst-icon-[a-z-]+:"(.)"')
 FACES = {"fa-solid-900": ("Free", 900), "fa-brands-400": ("Brands", 400)}
@@ -235,7 +235,7 @@ def cards(block: nodes.literal_block, roles: dict[str, str]) -> list[nodes.Node]
 
 # --- code buttons ---
 
-TITLE = re.compile(r"# @title (.*)\n+")
+TITLE = re.compile(r"# @title (.*)\n(?:# @title .*\n|\n)*")
 OF_THIS = {"Figure": "figure", "Table": "table", "Reading": "sentence", "Claim": "claim"}
 
 
@@ -321,6 +321,7 @@ def look_over(app, doctree, docname) -> None:
         if "data:image/png" in node.astext():
             node[:] = [nodes.Text(keep_pictures(node.astext(), Path(app.outdir, "_images"), to_root))]
     outputs = [one for one in doctree.findall(nodes.container) if one.get("nb_element") == "cell_code_output"]
+    outputs += doctree.findall(lambda node: "pasted-text" in getattr(node, "attributes", {}).get("classes", ()))
     for output in outputs:
         for block in list(output.findall(nodes.literal_block)):
             if "stream" in block["classes"] and any(map(CLAIM.match, block.astext().splitlines())):
@@ -366,11 +367,13 @@ def finish(app, error) -> None:
         text = (out / f"{page}.html").read_text(encoding="utf8") if (out / f"{page}.html").is_file() else ""
         for token in set(re.findall(r'class="th-head [^"]*">([\d.]+)<', text)):
             pages.setdefault(token, []).append(page)
-    titles = {page: app.env.titles[page].astext() for page in app.env.found_docs}
+    titles = {page: title.astext() for page, title in app.env.titles.items() if page.startswith("notebooks/")}
     said = {}
     for token, found in pages.items():
         role = app.th_roles.get(".".join(token.split(".")[:2]), "")
-        said[token] = [role, JOBS[role][1] if role else "", sorted(found, key=lambda page: page.split("/")[-1])]
+        chapters = sorted(page for page in found if re.match(r"notebooks/(deeper/)?\d", page))
+        main = [page for page in chapters if "deeper" not in page]
+        said[token] = [role, JOBS[role][1] if role else "", main or chapters]
     data = json.dumps({"titles": titles, "heads": said}, ensure_ascii=False, separators=(",", ":"))
     (out / "_static" / "heads.js").write_text(f"window.thHeads={data};\n", encoding="utf8")
     (out / "_static" / "scripts" / "fontawesome.js").write_text("// icons.css has what the pages show\n")

@@ -24,12 +24,11 @@ document.addEventListener("DOMContentLoaded", () => {
     const name = part === undefined ? `Head ${id}` : `Component ${part} of head ${layer}.${head}`;
     add(card, "strong", role ? `${name}: ${role}` : name);
     add(card, "p", job ? `${job[0].toUpperCase()}${job.slice(1)}.` : `Layer ${layer}, head ${head}, counted from 0.`);
-    const where = add(card, "p", "In ");
+    const where = add(card, "p", "In chapters ");
     pages.forEach((page, i) => {
       if (i) where.append(", ");
-      const name = page.split("/").pop();
-      const text = page.includes("deeper") ? `${name.slice(0, 2)} deeper` : name.slice(0, 2);
-      Object.assign(add(where, "a", text), { href: `${root}${page}.html`, title: titles[page] });
+      const number = page.split("/").pop().slice(0, 2);
+      Object.assign(add(where, "a", number), { href: `${root}${page}.html`, title: titles[page] });
     });
     card.hidden = false;
     const at = chip.getBoundingClientRect();
