@@ -27,9 +27,12 @@ def copy_scripts(app, config) -> None:
     source, target = Path(str(files("mathjax"))) / "static" / "mathjax", static / "mathjax"
     if not (target / "LICENSE").is_file():
         shutil.rmtree(target, ignore_errors=True)
-        fonts = "output/chtml/fonts/woff-v2"
-        shutil.copytree(source / "es5" / fonts, target / fonts)
-        shutil.copy(source / "es5" / "tex-chtml-full.js", target)
+        for part in ("output/chtml/fonts", "input/tex/extensions"):
+            shutil.copytree(source / "es5" / part, target / part)
+        for name in ("startup", "core", "input/tex-base", "input/tex", "output/chtml", "a11y/assistive-mml"):
+            script = target / f"{name}.js"
+            script.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / "es5" / f"{name}.js", script)
         shutil.copy(source / "LICENSE", target)  # last: marks the copy as complete
     gallery = import_module("th_utils.views.live.pattern_gallery")  # one script for all its figures
     (static.parent / gallery.IN_BOOK).write_text(gallery.bundle(), encoding="utf8")

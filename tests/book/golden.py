@@ -20,8 +20,8 @@ def chapters() -> list[str]:
 
 def claims(soup: BeautifulSoup) -> dict[str, str]:
     """What a chapter claims -> what it printed for it; identities, which are exact, are left out."""
-    lines = [line for output in soup.select(".cell_output pre") for line in output.get_text().splitlines()]
-    found = [CLAIM.match(line) for line in lines if line.startswith("✓") and "(largest gap" not in line]
+    lines = [" ".join(card.get_text().split()) for card in soup.select(".th-claim.th-held")]
+    found = [CLAIM.match(line) for line in lines if "(largest gap" not in line]
     return {one["text"]: one["value"] or "" for one in found}
 
 

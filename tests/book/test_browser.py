@@ -1,6 +1,8 @@
 """Every page of the book in a real browser with the network cut: no kernel, no connection."""
 
+import gzip
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -140,3 +142,49 @@ def test_the_browser_itself_refuses_what_is_outside_the_book(browser, address):
         }""")
         assert refused == ["connect-src", "img-src", "script-src-elem"]
         assert not [line for line in trouble if line.startswith("asked for")]
+
+
+def test_a_chapter_weighs_little_when_first_seen(browser, address):
+    """All that is asked for with an empty cache, as it is sent: text compressed, pictures and fonts as they are."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    tab, asked = context.new_page(), set()
+    tab.on("request", lambda request: asked.add(urlsplit(request.url).path.lstrip("/")))
+    tab.goto(f"{address}/notebooks/01_ioi_heads.html", wait_until="networkidle")
+    context.close()
+    files = {name: (HTML / name).read_bytes() for name in asked}
+    sizes = {
+        name: len(data if name.endswith(("woff2", "woff", "png")) else gzip.compress(data, 6))
+        for name, data in files.items()
+    }
+    assert sum(sizes.values()) <= 800_000, sorted(sizes.items(), key=lambda one: -one[1])[:8]
+    assert not [name for name in asked if "circuitsvis" in name or "fa-" in name]
+
+
+def test_a_guess_uncovers_the_answer_and_is_remembered(browser, address):
+    with watched(browser, address) as (tab, trouble):
+        tab.goto(f"{address}/notebooks/00_first_look.html", wait_until="load")
+        boxes, covered = tab.locator(".th-predict"), tab.locator(".th-covered")
+        assert boxes.count() == covered.count() == 2
+        assert not covered.nth(0).is_visible()
+        choice = boxes.nth(0).get_by_role("button").nth(1)
+        choice.press("Enter")
+        assert covered.nth(0).is_visible() and not covered.nth(1).is_visible()
+        tab.reload()
+        assert choice.get_attribute("aria-pressed") == "true" and covered.nth(0).is_visible()
+        boxes.nth(1).get_by_role("button", name="Show without a guess").click()
+        assert covered.nth(1).is_visible()
+        assert not trouble
+
+
+def test_a_head_says_what_it_does_where_it_is_pointed_at(browser, address):
+    with watched(browser, address) as (tab, trouble):
+        tab.goto(f"{address}/notebooks/03_inhibition_subspace.html", wait_until="load")
+        chip, card = tab.locator(".th-head[tabindex]", has_text="20.0").first, tab.locator("#th-head-card")
+        chip.focus()
+        assert "S-inhibition" in card.inner_text() and "which name not to look at" in card.inner_text()
+        assert "03" in card.get_by_role("link").all_inner_texts()
+        tab.keyboard.press("Escape")
+        assert not card.is_visible()
+        tab.locator(".th-head").last.hover()
+        assert card.is_visible()
+        assert not trouble

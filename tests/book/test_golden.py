@@ -40,7 +40,8 @@ def test_claims_have_the_values_that_were_kept(soups, kept, chapter):
 
 def test_a_changed_value_and_a_lost_claim_would_be_seen():
     printed = "✓ a (0.50 [0.40, −0.60])\n✓ b\n✓ c (largest gap 1e-07 of the scale)"
-    found = claims(BeautifulSoup(f"<div class='cell_output'><pre>{printed}</pre></div>", "html.parser"))
+    cards = "".join(f"<div class='th-claim th-held'><p>{line}</p></div>" for line in printed.splitlines())
+    found = claims(BeautifulSoup(cards, "html.parser"))
     assert found == {"a": "0.50 [0.40, −0.60]", "b": ""} and numbers(found["a"]) == [0.5, 0.4, -0.6]
     assert far(found["a"], "0.60 [0.40, −0.60]") and far(found["a"], "0.50") and far(found["a"], "0.50 [0.40, 0.60]")
     assert not far(found["a"], "0.52 [0.40, -0.60]")

@@ -29,6 +29,7 @@ FRESH = """async () => {
         code.forEach(old => old.replaceWith(Object.assign(document.createElement("script"), { text: old.text })));
     });
 }"""
+OPEN = """() => document.querySelectorAll("figure.th-pattern-gallery > button").forEach(button => button.click())"""
 ROLES = "button|slider|combobox|link|application|checkbox|img"
 KEYS = [("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown")]
 
@@ -75,6 +76,14 @@ def page_name(request):
     return request.param
 
 
+def open_libraries(tab):
+    """What is loaded on demand: circuitsvis, which then draws the figure."""
+    tab.evaluate(OPEN)
+    tab.wait_for_function("""() => [...document.querySelectorAll("figure.th-pattern-gallery[data-live]")]
+        .every(figure => figure.querySelector("canvas"))""")
+    settle(tab)
+
+
 def visited(browser, address, page, **options):
     """The page and what went wrong on it, without what no figure needs: icons and mathematics."""
     context = browser.new_context(**options)
@@ -83,7 +92,7 @@ def visited(browser, address, page, **options):
     tab.on("pageerror", lambda error: trouble.append(str(error)))
     context.route(re.compile("mathjax|fontawesome"), lambda route: route.abort())
     tab.goto(f"{address}/{page}.html", wait_until="load")
-    settle(tab)
+    open_libraries(tab)
     return tab, trouble
 
 
@@ -111,7 +120,7 @@ def hand(request, page_name):
     tab = request.getfixturevalue("phone" if request.param == "touch" else "desk")
     tab.mouse.move(0, 0)
     tab.evaluate(FRESH)
-    settle(tab)
+    open_libraries(tab)
     return Hand(tab, request.param)
 
 

@@ -4,6 +4,7 @@ import functools
 import json
 import posixpath
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,6 +12,9 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from bs4 import BeautifulSoup
 from rendered import HTML, ROOT, toc_pages
+
+sys.path.insert(0, str(ROOT / "_ext"))
+import look  # noqa: E402
 
 EXTERNAL = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
 CSS_EXTERNAL = re.compile(r"""(url\(\s*['"]?|@import\s+['"])(https?:)?//""", re.IGNORECASE)
@@ -190,3 +194,54 @@ def test_glossary_terms_are_linked_once_and_only_in_prose(page, soup, soups):
         assert link.find_parent("article")
         assert not link.find_parent(["h1", "h2", "h3", "h4", "th", "code", "pre", "figcaption", "summary"])
         assert not link.find_parent(class_="cell_output")
+
+
+def test_claims_are_cards_and_none_is_left_as_a_printed_line(page, soup):
+    assert not [block for block in soup.select(".cell_output pre") if block.get_text().startswith("✓ ")]
+    cards = soup.select(".th-claim")
+    assert cards or not MAIN.match(page)
+    for card in cards:
+        value = card.select_one(".th-value")
+        assert bool(value and re.search(r"\d\s\[[^\]]*\]", value.get_text())) == bool(card.select("svg.th-whisker"))
+
+
+def test_chips_are_heads_and_not_numbers(page, soup):
+    """Nothing beside a chip makes it a number: no interval, unit, sign or further digit."""
+    chips = soup.select(".th-head")
+    assert chips or not MAIN.match(page)
+    for chip in chips:
+        assert chip.find_parent(class_=["cell_output", "pasted-text"]) and not chip.find_parent(["pre", "code", "a"])
+        layer, head, *part = map(int, chip.get_text().split("."))
+        assert layer < 30 and head < 9 and all(k < 64 for k in part)
+        before, after = (str(one or "") for one in (chip.previous_sibling, chip.next_sibling))
+        assert not re.search(r"[\d.\[×+−-]$|\blayers? $", before), before + chip.get_text()
+        assert not re.match(r"[\d%\]]|\.\d|\s(\[|points|bits)", after), chip.get_text() + after
+
+
+def test_code_buttons_say_what_they_hold(soup):
+    for fold in soup.select("details.hide"):
+        label = fold.summary.get_text().strip()
+        assert label and "code cell" not in label and "@title" not in fold.get_text()
+        assert ("th-solution" in fold["class"]) == bool(fold.find_parent(class_="tag_solution"))
+
+
+def test_figures_are_files_that_load_when_they_come_near(soup):
+    assert not soup.select("img[src^=data]")
+    for image in soup.select("img.th-picture"):
+        assert image["loading"] == "lazy" and int(image["width"]) > 100 < int(image["height"])
+
+
+def test_a_link_to_the_page_shows_its_question(page, soup):
+    described = soup.select_one("meta[name=description]")["content"]
+    assert 30 < len(described) <= 202 and soup.select_one("meta[property='og:description']")["content"] == described
+    asked = next((p for p in soup.select("article p") if p.get_text().startswith("Question.")), None)
+    assert asked is None or " ".join(asked.get_text().split())[10:].startswith(described.removesuffix(" …"))
+    card = soup.select_one("meta[property='og:image']")["content"]
+    assert (HTML / posixpath.dirname(page) / card).is_file()
+
+
+def test_every_icon_of_the_theme_is_in_the_small_font():
+    """The theme's own 544 KB script and 274 KB of fonts are not loaded (_ext/look.py has the list)."""
+    icon = re.compile(r"\bfa[sb]? (?:[\w-]+ )*?fa-(?!lg|fw|solid|brands)([\w-]+)")
+    used = {name for path in HTML.rglob("*.html") for name in icon.findall(path.read_text(encoding="utf8"))}
+    assert used <= {*look.ICONS, "github"}, used

@@ -33,7 +33,7 @@ def test_in_a_kernel_the_figure_needs_no_other_file(show, patterns, monkeypatch)
     assert not tab.locator("figure > img").is_visible()
 
 
-def test_in_the_book_a_page_loads_the_script_once(chromium, patterns, monkeypatch, tmp_path):
+def test_in_the_book_a_page_loads_the_script_once_and_on_demand(chromium, patterns, monkeypatch, tmp_path):
     monkeypatch.setenv("TH_STATIC", "1")
     figure = html(th.live.pattern_gallery(TOKENS, patterns, NAMES, *TEXT))
     assert len(figure) < 100_000, "the script belongs to the book, not into the figure"
@@ -46,11 +46,17 @@ def test_in_the_book_a_page_loads_the_script_once(chromium, patterns, monkeypatc
     tab.on("request", lambda request: asked.append(request.url))
     with served(tmp_path) as address:
         tab.goto(f"{address}/chapters/one.html")
+        button = tab.get_by_role("button", name="Open in circuitsvis")
+        button.first.click()
         tab.wait_for_timeout(200)
         assert tab.locator("figure > img").nth(1).is_visible(), "while the script is missing, the picture stays"
         script.write_text(bundle(), encoding="utf8")
         asked.clear()
         tab.reload()
+        tab.wait_for_timeout(200)
+        assert button.count() == 2 and f"{address}/{IN_BOOK}" not in asked, "nothing is loaded before it is asked for"
+        button.nth(1).press("Enter")
+        button.click()
         tab.get_by_text("Zoomed").nth(1).wait_for()
     assert asked.count(f"{address}/{IN_BOOK}") == 1
     tab.context.close()

@@ -40,11 +40,16 @@ function complete(place) {
 enliven("pattern-gallery", STYLE, (figure, { tokens, names, patterns, source }) => {
   const image = figure.querySelector("img");
   image.style.display = "block"; // until the library is there
-  library(source).then(() => {
+  const open = () => library(source).then(() => {
     const place = add(figure, "div", "", { id: `gallery-${crypto.getRandomValues(new Uint32Array(1))[0]}` });
     new MutationObserver(() => complete(place)).observe(place, { childList: true, subtree: true });
     CircuitsVis.render(place.id, CircuitsVis.AttentionHeads, { attention: patterns, attentionHeadNames: names, tokens });
     image.style.display = "";
   });
+  if (!source) open();
+  else {
+    const button = add(figure, "button", "Open in circuitsvis", { type: "button" });
+    button.onclick = () => { button.remove(); open(); };
+  }
   return () => {};
 });

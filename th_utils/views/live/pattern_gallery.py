@@ -1,7 +1,7 @@
 """A gallery of whole attention patterns: small maps side by side, drawn by circuitsvis.
 
 Kinds of heads are recognised at a glance: a previous-token head by a line beside the diagonal, a head at rest by a
-column. circuitsvis takes 1.3 MB of script: a page of the built book loads it once; in a kernel it is in the figure.
+column. circuitsvis takes 1.3 MB of script: a page of the built book loads it on demand, a kernel has it in the figure.
 """
 
 from collections.abc import Sequence
