@@ -13,17 +13,19 @@ from pathlib import Path
 
 from docutils import nodes
 from PIL import Image
+from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "book" / "lab.json"
-GLOSSARY, HEADS_PAGE, CHAPTERS = "book/glossary", "book/heads", "notebooks/"
+GLOSSARY, CHAPTERS = "book/glossary", "notebooks/"
 CLAIM = re.compile(r"^(✓|– not on this model:) (.+?)(?: \(([^()]*)\))?$", re.MULTILINE)
 EXERCISE = re.compile(r"Exercise (\d+) \((\w+), (\d+) min(, open)?\)")
 FIGURE = "Figure: "
 VERSIONS = " · torch "  # the line of a set-up cell, full of dots
 NAME = re.compile(r"(?<![\w.+−\[-])(\d{1,2}\.\d(?:\.\d{1,2})?)(?![\w%]|\.\d| \[| ?%|-fold)")
+OTHER = "Gemma"  # whose heads are no part of the list
 LAYERS, HEADS, PARTS = 30, 9, 64
 COLUMN = re.compile(r"(head|edge|writer|reader|sender|receiver|mover|component|name)s?\b")
 CELL = re.compile(r"(head |mover )?[\d.]+((,| and| →) [\d.]+)*( …)?( \(\w+\))?$")
@@ -71,15 +73,14 @@ def named(text: str, sure: bool = False) -> list[str]:
 
 def heads_in(block) -> list[str]:
     """Heads that a paragraph, a title, a cell of a table or a printed line names."""
-    if isinstance(block.parent, nodes.entry):
-        row = block.parent.parent
-        body = row.parent
-        if isinstance(body, nodes.tbody):
-            at = row.index(block.parent)
-            top = body.parent.next_node(nodes.thead)[0][at].astext() if body.parent.next_node(nodes.thead) else ""
-            return named(block.astext(), sure=bool(COLUMN.match(top) and CELL.match(block.astext())))
+    text, top, cell = block.astext(), "", block.parent
+    if isinstance(cell, nodes.entry):
+        head = cell.parent.parent.parent.next_node(nodes.thead)
+        top = head[0][cell.parent.index(cell)].astext() if head else ""
+    if OTHER in text or OTHER in top:
+        return []
     bold = [name for strong in block.findall(nodes.strong) for name in named(strong.astext(), sure=True)]
-    return bold + named(block.astext())
+    return bold + named(text, sure=bool(COLUMN.match(top) and CELL.match(text)))
 
 
 def blocks(doctree):
@@ -207,17 +208,20 @@ def heads_page(app, page: str) -> list[nodes.Node]:
     groups: dict[str, list[str]] = {role: [] for role in dict.fromkeys(known.values())} | {"": []}
     for name in sorted(every, key=lambda name: [int(part) for part in name.split(".")]):
         groups[known.get(".".join(name.split(".")[:2]), "")].append(name)
-    made, meanings = [], jobs(app.env)
+    made, entries, meanings = [], [], jobs(app.env)
     for role, names in groups.items():
         rows = []
         for name in names:
             pages = [(at, found["heads"][name]) for at, found in read.items() if name in found["heads"]]
+            if not role and len(pages) == 1:  # of another model, or in passing
+                continue
             where = [link(app, page, at, anchor, short(app.env, at)) for at, anchor in pages]
             where = [one for pair in zip(where, [nodes.Text("·")] * len(where), strict=True) for one in pair][:-1]
             alone = re.compile(rf"(?<![\d.]){re.escape(name)}(?![\d.])")
             claims = [(at, *one) for at, found in read.items() for one in found["claims"] if alone.search(one[1])]
             claims = [link(app, page, at, anchor, claim) for at, anchor, claim, *_ in claims]
             chip = nodes.inline("", name, classes=["th-id"], ids=[f"head-{name.replace('.', '-')}"])
+            entries.append(("single", name, f"head-{name.replace('.', '-')}", "", None))  # the search leads there
             rows.append([nodes.paragraph("", "", chip), [line(*where), *map(line, claims)]])
         if not rows:
             continue
@@ -225,19 +229,11 @@ def heads_page(app, page: str) -> list[nodes.Node]:
             anchor, job = meanings.get(role, ("", ""))
             about = line(job, link(app, page, GLOSSARY, anchor, "Glossary")) if job else nodes.paragraph()
         else:
-            about = line("Named by a chapter without one of the roles above.")
+            about = line("Named on more than one page, without one of the roles above.")
         title = f"{role[0].upper()}{role[1:]}" if role else "Others"
         name = "role-" + (role.lower().replace(" ", "-") or "other")
         made.append(section(title, name, about, table(["head", "where"], rows, [15, 85])))
-    return made
-
-
-def note_heads(app, env) -> None:
-    """Put the names of heads into the index, by which the search leads straight to their entries."""
-    names = sorted({name for found in chapters(env).values() for name in found["heads"]})
-    if HEADS_PAGE in env.found_docs:
-        entries = [("single", name, f"head-{name.replace('.', '-')}", "", None) for name in names]
-        env.get_domain("index").entries[HEADS_PAGE] = entries
+    return [addnodes.index(entries=entries), *made]
 
 
 def figures_page(app, page: str) -> list[nodes.Node]:
@@ -336,6 +332,5 @@ def setup(app) -> dict:
     app.add_role("claim", Claimed())
     app.add_role("minutes", Minutes())
     app.connect("doctree-read", collect)
-    app.connect("env-updated", note_heads)
     app.connect("doctree-resolved", fill, priority=400)  # before terms are linked
     return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -28,8 +28,15 @@ READY = """async () => {
 def contents(toc: Path) -> list[tuple[str | None, list[str]]]:
     """(caption, documents) of every part, in reading order; the front page is a part without a caption."""
     table = yaml.safe_load(toc.read_text(encoding="utf8"))
-    parts = [(part["caption"], [chapter["file"] for chapter in part["chapters"]]) for part in table["parts"]]
+    parts = [
+        (part["caption"], [page for chapter in part["chapters"] for page in pages(chapter)]) for part in table["parts"]
+    ]
     return [(None, [table["root"]]), *parts]
+
+
+def pages(chapter: dict) -> list[str]:
+    """A chapter and the pages below it."""
+    return [chapter["file"], *(page for below in chapter.get("sections", []) for page in pages(below))]
 
 
 def print_page(context, address: str) -> tuple[str, PdfReader]:

@@ -174,6 +174,7 @@ def test_folds_are_closed_and_hold_html(notebook):
 
 def test_chapter_of_the_contents_exists():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
-    named = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    named = {page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", []))}
     files = {path.relative_to(ROOT).with_suffix("").as_posix() for path in PATHS}
     assert {name for name in named if name.startswith("notebooks/")} == files
