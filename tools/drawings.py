@@ -458,7 +458,7 @@ def weight_edit() -> list[Panel]:
     parts = box(10, 34, 320, 190, "line", "raised", 10, 1.5) + says(
         170, 20, "louder or quieter, for every prompt", size=15, bold=True
     )
-    parts += path("M26 118H314", "line", 1.5, dashed=True) + words(322, 122, "", "other", 12)
+    parts += path("M26 118H314", "line", 1.5, dashed=True)
     for i, (level, role) in enumerate(
         ((0, "other"), (40, "message"), (0, "other"), (0, "other"), (-34, "suppressor"), (26, "mover"), (0, "other"))
     ):

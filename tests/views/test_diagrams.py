@@ -13,7 +13,7 @@ TEXT = {"title": "A <finding>", "alt": 'Five "heads" on four rails.'}
 
 
 def elements(kind, **lines):
-    html = th.views.floors(RAILS, HEADS, ROLES, 6, **TEXT, **lines)._repr_mimebundle_()["text/html"]
+    html = th.views.floors(RAILS, HEADS, ROLES, range(6), **TEXT, **lines)._repr_mimebundle_()["text/html"]
     return [*ElementTree.fromstring(html).iter(kind)]
 
 

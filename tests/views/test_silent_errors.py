@@ -31,7 +31,7 @@ def viewer(patterns=PATTERNS, tokens="abc", names=LABELS):
 
 
 def floors(**lines):
-    return th.views.floors({"IO": "Anna"}, {"IO": [(0, 1)]}, {}, 2, *TEXT, **lines)
+    return th.views.floors({"IO": "Anna"}, {"IO": [(0, 1)]}, {}, range(2), *TEXT, **lines)
 
 
 def atlas(axes=GRID, shares=SHARES, natural=NATURAL, names=LABELS):

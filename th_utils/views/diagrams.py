@@ -17,7 +17,7 @@ JOBS = {
 TOKENS = {"IO": "io", "S1": "s", "S2": "s"}
 # Where heads stand on a rail, in steps to the right: those who tell are left of those who are told.
 SIDES = {"message": (-1, -2, -3, -4), "mover": (0, 1, 2, 3), "suppressor": (1, 2, 3)}
-SLOT, RADIUS = 64, 9.5  # from head to head on one floor, with room for a name
+SLOT, RADIUS = 66, 9.5  # from head to head on one floor, with room for a name
 
 
 class Drawing:
@@ -35,9 +35,9 @@ class Drawing:
 
 
 def floors(rails: Mapping[str, str], heads: Mapping[str, Sequence[Head]], roles: Mapping[str, Sequence[Head]],
-           layers: int, title: str, alt: str, looks: Sequence[tuple[Head, str, float]] = (),
+           layers: Sequence[int], title: str, alt: str, looks: Sequence[tuple[Head, str, float]] = (),
            edges: Sequence[tuple[Head, Head, float | None]] = (), answer: str = "") -> Drawing:  # fmt: skip
-    """Draw heads on the rail of the token where they write, at the height of their layer, coloured by role.
+    """Draw heads on the rail of the token where they write, on the floor of their layer, coloured by role.
 
     `rails`: place -> token, from left to right; `heads`: place -> heads. `looks`: (head, place, attention), as arcs to
     the rail that is looked at, as wide as the attention. `edges`: (sender, receiver, share), all in one unit: solid
@@ -55,23 +55,24 @@ def floors(rails: Mapping[str, str], heads: Mapping[str, Sequence[Head]], roles:
         raise ValueError(f"{missing} stand on no rail; the heads are {heads}, the rails {[*rails]}")
     job = {h: next((JOBS[role] for role in JOBS if h in roles.get(role, ())), ("other", ""))
            for row in heads.values() for h in row}  # fmt: skip
-    step, top = min(max(360 / layers, 12), 34), 48 if answer else 26
-    foot, slots, columns, right = top + step * layers, {}, {}, 40.0
+    step, top = min(max(420 / len(layers), 12), 34), 48 if answer else 26
+    foot, slots, columns, right = top + step * len(layers), {}, {}, 40.0
     for place in rails:
         row = sorted(heads.get(place, ()))
         for h in row:
             sides = SIDES.get(job[h][0], ()) if len({job[other][0] for other in row}) > 1 else ()
-            near = {slots[other] for other in row if other in slots and (h[0] - other[0]) * step < 2.4 * RADIUS}
+            apart = (3.2 if job[h][0] == "message" else 1.9) * RADIUS / step  # or those who tell hide each other
+            near = {slots[other] for other in row if other in slots and h[0] - other[0] < apart}
             slots[h] = next(s for s in (*(sides or (0, 1, -1, 2)), *range(4, 999)) if s not in near)
         low, high = (end([0, *(slots[h] for h in row)]) for end in (min, max))
         room = max(4.2 * len(rails[place]) + 11, 23)
         columns[place] = right + max(RADIUS + 10 - low * SLOT + 30 * (low < 0), room)
-        right = columns[place] + max((high * SLOT + SLOT - 14) * bool(row), room)
-    height = [foot - step * (n + 0.5) for n in range(layers)]
+        right = columns[place] + max((high * SLOT + SLOT) * bool(row), room)
+    height = {layer: foot - step * (n + 0.5) for n, layer in enumerate(layers)}
     rail_of = {h: columns[place] for place in rails for h in heads.get(place, ())}
     at = {h: (x + slots[h] * SLOT, height[h[0]]) for h, x in rail_of.items()}
-    ground = "".join(g.path(f"M34 {y:g}H{right:g}", "line", 0.6, opacity=0.7) for y in height)
-    for n in range(0, layers, max(1, round(60 / step))):
+    ground = "".join(g.path(f"M34 {y:g}H{right:g}", "line", 0.6, opacity=0.7) for y in height.values())
+    for n in layers[:: max(1, round(60 / step))]:
         ground += g.words(26, height[n] + 4, str(n), "other", 12, "end")
     ground += g.words(4, top - 6, "layer", "other", 12, "start")
     marks = g.token(columns[[*rails][-1]], 20, answer, "io", size=15) if answer else ""
@@ -95,15 +96,14 @@ def floors(rails: Mapping[str, str], heads: Mapping[str, Sequence[Head]], roles:
         curve = f"M{x0:g} {y0 - RADIUS:g}C{a[0]:.1f} {a[1]:.1f} {b[0]:.1f} {b[1]:.1f} {x1:g} {y1 + RADIUS:g}"
         ground += g.path(curve, "suppressor" if share is None else job[sender][0], width, (share or 0) < 0, 0.8)
         if share is not None and abs(share) >= numbered[0]:
-            x, y = (
-                0.1 * p + 0.3 * q + 0.4 * r + 0.2 * s for p, q, r, s in zip(at[sender], a, b, at[receiver], strict=True)
-            )
+            ends = zip(at[sender], a, b, at[receiver], strict=True)
+            x, y = (0.03 * p + 0.17 * q + 0.43 * r + 0.37 * s for p, q, r, s in ends)
             marks += g.words(x, y + 4, f"{share:.2f}".replace("-", "−"), job[sender][0], 12.5, bold=True)
     for h, (x, y) in at.items():
         side, end = (-1, "end") if slots[h] < 0 else (1, "start")
         ground += g.path(f"M{rail_of[h]:g} {y:g}H{x:g}", job[h][0], 1, opacity=0.6)
         marks += g.head(x, y, job[h][0], RADIUS)
-        marks += g.words(x + side * (RADIUS + 3), y + 5, label(h) + job[h][1], job[h][0], 13.5, end, True)
+        marks += g.words(x + side * (RADIUS + 3), y + 5, label(h) + job[h][1], job[h][0], 13, end, True)
     seen = {
         role + (sign and f" ({sign[1:]})"): tint for role, (tint, sign) in JOBS.items() if (tint, sign) in job.values()
     }
