@@ -129,7 +129,7 @@ def residual_stream() -> list[Panel]:
     parts += token(124, 340, "word") + says(164, 345, "its embedding starts the sum", role="other", anchor="start")
     parts += path("M84 316V84", "other", 1.5) + tip(84, 80, -90, "other", 8)
     parts += says(78, 196, "layers", role="other", anchor="end")
-    return [(380, 362, parts)]
+    return [(404, 362, parts)]
 
 
 @drawing
@@ -337,7 +337,7 @@ def loud_and_quiet() -> list[Panel]:
     )
     parts += head(96, 166, "message", 17) + says(72, 160, "a head", role="message", anchor="end", bold=True)
     parts += head(236, 26, "mover", 17) + says(260, 31, "a later head", role="mover", anchor="start", bold=True)
-    return [(350, 250, parts)]
+    return [(376, 250, parts)]
 
 
 # --- 03: the channel ---
@@ -386,15 +386,15 @@ def laundry_list() -> list[Panel]:
     The answer is the one without a tick. Beside it two ways to find it: push the ticked items down, or tell the
     reader the place of the item that is left."""
     items = (("shirt", 1), ("towel", 1), ("sock", 1), ("scarf", 0), ("glove", 1))
-    parts = box(70, 30, 180, 214, "line", "raised", 8, 1.5) + says(160, 20, "the list", size=15, bold=True)
+    parts = box(20, 30, 180, 214, "line", "raised", 8, 1.5) + says(110, 20, "the list", size=15, bold=True)
     for i, (item, ticked) in enumerate(items):
         y = 60 + 40 * i
         role = "s" if ticked else "io"
-        parts += box(92, y - 12, 22, 22, role, "paper", 4, 2)
-        parts += path(f"M97 {y - 1}L102 {y + 4}L110 {y - 7}", role, 3) if ticked else ""
-        parts += words(130, y + 5, item, role, 16, "start", not ticked)
-    parts += arrow(290, 180, 238, 180, "io", 3) + says(
-        298, 185, "the answer", role="io", anchor="start", bold=True, size=13.5
+        parts += box(42, y - 12, 22, 22, role, "paper", 4, 2)
+        parts += path(f"M47 {y - 1}L52 {y + 4}L60 {y - 7}", role, 3) if ticked else ""
+        parts += words(80, y + 5, item, role, 16, "start", not ticked)
+    parts += arrow(238, 180, 186, 180, "io", 3) + says(
+        246, 185, "the answer", role="io", anchor="start", bold=True, size=13.5
     )
     push = says(130, 20, "two ways to find it", size=15, bold=True)
     push += head(34, 86, "suppressor", 15) + says(
@@ -411,7 +411,7 @@ def laundry_list() -> list[Panel]:
         bold=True,
         size=13.5,
     )
-    return [(376, 252, parts), (236, 252, push)]
+    return [(336, 252, parts), (270, 252, push)]
 
 
 @drawing
