@@ -429,7 +429,7 @@ def selectable_points() -> list[Panel]:
             x, y = map(float, ray(95, 110, sum(sector) / 2, 0, 80).split("L")[1].split())
             parts += arrow(95, 110, x, y, "message", 3.5, 11)
         for i, (x, y) in enumerate(points):
-            role, fill = ("other", "paper") if i in lost else ("mover", "mover")
+            role, fill = ("other", "paper") if i in lost else ("ink", "ink")
             parts += disc(x, y, 8, role, fill, 2.5) + (cross(x, y, 4, "other", 1.5) if i in lost else "")
         return 190, 226, parts + says(95, 216, note, role="other", size=13.5)
 
@@ -506,8 +506,8 @@ def noise_freeze_deaf() -> list[Panel]:
         return path(f"M{x} 112{steps}L{x} 40", "against", 2)
 
     def frozen(x):
-        return rail(x, 112, 40, "io", 5, 0.35) + "".join(
-            path(f"M{x - 6} {y}H{x + 6}", "io", 2) for y in (104, 88, 56, 44)
+        return rail(x, 112, 40, "other", 5, 0.35) + "".join(
+            path(f"M{x - 6} {y}H{x + 6}", "other", 2) for y in (104, 88, 56, 44)
         )
 
     return [strips("noise", noise, "their notes are ruined", "on"),
@@ -525,10 +525,10 @@ def and_or_switches() -> list[Panel]:
 
     def switch(x, y, closed):
         blade = f"M{x} {y}H{x + 44}" if closed else f"M{x} {y}L{x + 38} {y - 22}"
-        return path(blade, "noticer", 4) + disc(x, y, 4.5, "ink", "paper", 2) + disc(x + 44, y, 4.5, "ink", "paper", 2)
+        return path(blade, "ink", 4) + disc(x, y, 4.5, "ink", "paper", 2) + disc(x + 44, y, 4.5, "ink", "paper", 2)
 
     def lamp(x, y, lit):
-        role = "mover" if lit else "other"
+        role = "ink" if lit else "other"
         glow = path("".join(ray(x, y, a, 23, 31) for a in range(0, 360, 45)), role, 2.5) if lit else ""
         return glow + disc(x, y, 17, role, rim=3) + cross(x, y, 17, role)
 

@@ -83,7 +83,9 @@ def test_in_a_page_the_panels_stand_alone_and_are_named_together():
 def test_no_word_is_cut_off_even_in_a_wide_font(name):
     for panel in ElementTree.fromstring(drawings.written(name)).findall(f"{SVG}svg"):
         for one in panel.iter(f"{SVG}text"):
-            file = font_manager.findfont(font_manager.FontProperties("DejaVu Sans", weight=int(one.get("font-weight"))))
+            file = font_manager.findfont(
+                font_manager.FontProperties(family="DejaVu Sans", weight=int(one.get("font-weight")))
+            )
             long = ImageFont.truetype(file, 100).getlength(one.text) * float(one.get("font-size")) / 100
             left = float(one.get("x")) - long * {"start": 0, "middle": 0.5, "end": 1}[one.get("text-anchor")]
             assert left >= -2 and left + long <= float(panel.get("width")) + 2, one.text
