@@ -58,8 +58,8 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, do
             else:
                 _bar(axis, row, estimate, COLOURS[0] if row else GREY)
             end, side, align = (estimate.high, 3, "left") if estimate.value >= 0 else (estimate.low, -3, "right")
-            axis.annotate(written(estimate.value), (end, row), (side * (1 + dots), 0), fontsize=8, ha=align, va="center",
-                          textcoords="offset points", path_effects=HALO)  # fmt: skip
+            axis.annotate(written(estimate.value), (end, row), (side * (1 + dots), 0), fontsize=8, ha=align,
+                          va="center", textcoords="offset points", path_effects=HALO)  # fmt: skip
             if row == 0:
                 axis.axvline(estimate.value, color="black", ls="--", lw=0.8)
         if not dots:
