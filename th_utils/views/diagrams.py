@@ -29,7 +29,7 @@ class Drawing:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         style = f"background:{g.colour('paper')};color:{g.colour('ink')};padding:8px;max-width:720px"
-        picture = f'<div role="img" aria-label="{html.escape(self.alt)}">{self.svg}</div>'
+        picture = f'<div role="img" tabindex="0" style="overflow-x:auto" aria-label="{html.escape(self.alt)}">{self.svg}</div>'
         page = f"<div class='th-drawing' style='{style}'><strong>{html.escape(self.title)}</strong>{picture}"
         return {"text/html": f"{page}<small>{self.legend}</small></div>", "text/plain": f"Figure: {self.alt}"}
 
@@ -107,4 +107,4 @@ def floors(rails: Mapping[str, str], heads: Mapping[str, Sequence[Head]], roles:
     seen = {
         role + (sign and f" ({sign[1:]})"): tint for role, (tint, sign) in JOBS.items() if (tint, sign) in job.values()
     }
-    return Drawing(title, alt, g.svg(ground + marks, right + 6, foot + 64), seen)
+    return Drawing(title, alt, g.svg(ground + marks, right + 6, foot + 64, 0.8 * right), seen)

@@ -47,7 +47,7 @@ def token(x: Real, y: Real, text: str, role: str = "ink", double: bool = False, 
     return outer + box(x - half, y - 14, 2 * half, 25, role, rim=1.8) + words(x, y + 4, text, role, size, bold=True)
 
 
-def svg(parts: str, width: Real, height: Real) -> str:
-    """Wrap glyphs into an SVG element that is never shown wider than it was drawn."""
-    style = f"width:100%;max-width:{width:g}px;height:auto"
+def svg(parts: str, width: Real, height: Real, least: Real = 0) -> str:
+    """Wrap glyphs into an SVG element, shown no wider than it was drawn and no narrower than `least`."""
+    style = f"width:100%;min-width:{least:g}px;max-width:{width:g}px;height:auto"
     return f"<svg viewBox='0 0 {width:g} {height:g}' style='{style}'>{parts}</svg>"
