@@ -29,7 +29,8 @@ class Drawing:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         style = f"background:{g.colour('paper')};color:{g.colour('ink')};padding:8px;max-width:720px"
-        picture = f'<div role="img" tabindex="0" style="overflow-x:auto" aria-label="{html.escape(self.alt)}">{self.svg}</div>'
+        names = f'role="img" aria-label="{html.escape(self.alt)}"'
+        picture = f'<div {names} tabindex="0" style="overflow-x:auto">{self.svg}</div>'
         page = f"<div class='th-drawing' style='{style}'><strong>{html.escape(self.title)}</strong>{picture}"
         return {"text/html": f"{page}<small>{self.legend}</small></div>", "text/plain": f"Figure: {self.alt}"}
 
@@ -107,4 +108,4 @@ def floors(rails: Mapping[str, str], heads: Mapping[str, Sequence[Head]], roles:
     seen = {
         role + (sign and f" ({sign[1:]})"): tint for role, (tint, sign) in JOBS.items() if (tint, sign) in job.values()
     }
-    return Drawing(title, alt, g.svg(ground + marks, right + 6, foot + 64, 0.8 * right), seen)
+    return Drawing(title, alt, g.svg(ground + marks, right + 6, foot + 64, min(0.8 * right, 640)), seen)
