@@ -105,41 +105,6 @@ def composition_explorer(figure, data, hand):
             assert level == levels[own].max() and (levels > level).sum() < rank <= (levels >= level).sum()
 
 
-def point_cloud(figure, data, hand):
-    canvas = figure.locator("canvas.th-space")
-    sizes = [len(group["points"]) // 3 for group in data["groups"]]
-    buttons = figure.get_by_role("group", name="Groups shown").get_by_role("button")
-    assert [numbers(text)[-1] for text in buttons.all_inner_texts()] == sizes
-    hand.press(buttons.first)
-    assert stated(canvas, "points") == [sum(sizes[1:])]
-    hand.press(buttons.first, "Space")
-    yaw, pitch = stated(canvas, "yaw")[0], stated(canvas, "pitch")[0]
-    for name in ("Turn right", "Turn right", "Tilt down"):
-        hand.press(figure.get_by_role("button", name=name))
-    assert stated(canvas, "points") == [sum(sizes)]
-    assert (stated(canvas, "yaw"), stated(canvas, "pitch")) == ([yaw - 20], [pitch + 10])
-
-
-def edit_dial(figure, data, hand):
-    sliders, rows = figure.get_by_role("slider"), figure.locator("tbody tr")
-    shape = [len(scale["stops"]) for scale in data["scales"]]
-    states = np.array(data["states"])  # [settings, numbers, (value, low, high)]
-    at = [scale["start"] for scale in data["scales"]]
-    first = states[np.ravel_multi_index(at, shape)]
-    for i, share in [(None, None), *((i, share) for share in (0.95, 0.5) for i in range(len(at)))]:
-        if i is not None:
-            hand.slide(sliders.nth(i), share)
-            at[i] = int(sliders.nth(i).input_value())
-        here = states[np.ravel_multi_index(at, shape)]
-        for scale, place, output in zip(data["scales"], at, figure.locator("output").all(), strict=True):
-            assert numbers(words(output)) == [pytest.approx(scale["stops"][place], rel=6e-3)]
-        for row, *wanted in zip(rows.all(), first, here, strict=True):
-            for cell, value in zip(row.locator("td").all()[:2], wanted, strict=True):
-                shown = numbers(words(cell))
-                assert len(shown) == (3 if value[1] < value[2] else 1)
-                np.testing.assert_allclose(shown, value[: len(shown)], rtol=6e-3)
-
-
 def frame_slider(figure, data, hand):
     slider, image = figure.get_by_role("slider"), figure.locator("img")
     assert slider.input_value() == str(data["start"])
@@ -187,6 +152,6 @@ def pattern_gallery(figure, data, hand):
 
 SHOWS = {
     one.__name__.replace("_", "-"): one
-    for one in (attention_viewer, channel_playground, composition_explorer, edit_dial, frame_slider, pattern_gallery,
-                point_cloud, territory_atlas)
+    for one in (attention_viewer, channel_playground, composition_explorer, frame_slider, pattern_gallery,
+                territory_atlas)
 }  # fmt: skip

@@ -43,6 +43,15 @@ def test_compare_has_a_panel_for_every_number_and_a_bar_for_every_state(drawn):
     assert [line.get_xdata()[0] for line in n.lines if line.get_linestyle() == "--"] == [1.0]
 
 
+def test_a_dumbbell_leads_from_the_first_state_to_a_dot(drawn):
+    th.views.compare({"before": {"n": 2.0}, "after": {"n": Estimate(0.5, 0.25, 1.0)}}, **TEXT, dots=True)
+    (axis,) = drawn[0].axes
+    dots = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines if line.get_marker() == "o"]
+    assert dots == [(2.0, 0), (0.5, 1)] and not axis.patches
+    assert ([2.0, 0.5], [1, 1]) in [(list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines]
+    assert ((0.25, 1.0), 1) in segments(axis)
+
+
 def test_curves_go_through_their_numbers_and_bands_between_their_ends(drawn):
     x, plain = np.linspace(0, 1, 3), torch.tensor([1.0, 0.0, 2.0])
     sure = [Estimate(v, v - 1, v + 1) for v in (0.0, 1.0, 2.0)]

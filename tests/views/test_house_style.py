@@ -28,7 +28,6 @@ FIGURES = {
     "heatmap": lambda **t: th.views.heatmap(np.eye(2), ["2", "3"], ["1st", "2nd"], unit="share", **XY, **t),
     "territories": lambda **t: th.views.territories([0, 1], [0, 1], {"a": [[0, 0], [1, 0]]}, ["1", "2"], **XY, **t),
     "attention": lambda **t: th.views.attention(["a", "b"], {"0.0": torch.tensor([0.4, 0.6])}, **t),
-    "circuit": lambda **t: th.views.circuit({"r": [(0, 1)], "": ["LD"]}, [((0, 1), "LD", -0.5)], **t),
 }
 
 
@@ -87,7 +86,7 @@ USE = """
 from th_utils.views import finish, new
 import th_utils as th
 calls = [lambda: finish(new(3, 2)[0], "a title", "short"), lambda: th.views.bars({"a": 1}, "a title", "short", "unit"),
-         lambda: th.live.point_cloud([[0, 0, 0]], "a", "a title", "short", axes="xyz")]
+         lambda: th.live.attention_viewer(["a"], [[[1.0]]], ["0.0"], "a title", "short")]
 for call in calls:
     try:
         call()

@@ -8,7 +8,7 @@ import th_utils as th
 
 TEXT = ("a finding", "a figure that cannot be drawn right")
 NAN, INF = float("nan"), float("inf")
-LABELS, SETTINGS = ["A", "B"], [{"a": 0.0}, {"a": 1.0}]
+LABELS = ["A", "B"]
 PATTERNS = torch.full((2, 3, 3), 0.5)
 GRID = {"x": [0.0, 1.0], "y": [0.0, 1.0], "z": [0.0, 1.0]}
 SHARES, NATURAL = {"p": torch.full((8, 2), 0.5)}, {"p": torch.zeros(2, 3)}
@@ -30,12 +30,12 @@ def viewer(patterns=PATTERNS, tokens="abc", names=LABELS):
     return th.live.attention_viewer(list(tokens), patterns, names, *TEXT)
 
 
+def floors(**lines):
+    return th.views.floors({"IO": "Anna"}, {"IO": [(0, 1)]}, {}, range(2), *TEXT, **lines)
+
+
 def atlas(axes=GRID, shares=SHARES, natural=NATURAL, names=LABELS):
     return th.live.territory_atlas(axes, shares, natural, names, *TEXT, "share")
-
-
-def dial(settings):
-    return th.live.edit_dial(settings, dict, *TEXT)
 
 
 REFUSED = {
@@ -53,16 +53,15 @@ REFUSED = {
     "marks of no panel": (lambda: territories(marks={"q": [[0, 0]]}), "panels"),
     "marks nowhere": (lambda: territories(marks={"p": [[0, NAN]]}), "finite"),
     "fewer weights than tokens": (lambda: th.views.attention(list("abc"), {"0.0": [0.5]}, *TEXT), "the 3 tokens"),
-    "an edge of no strength": (lambda: th.views.circuit({"r": [(0, 1)]}, [((0, 1), (0, 1), NAN)], *TEXT), "finite"),
+    "an edge of no strength": (lambda: floors(edges=[((0, 1), (0, 1), NAN)]), "finite"),
+    "attention of NaN": (lambda: floors(looks=[((0, 1), "IO", NAN)]), "finite"),
+    "a head that stands nowhere": (lambda: floors(looks=[((1, 1), "IO", 0.5)]), "stand on no rail"),
+    "a place without a rail": (lambda: floors(looks=[((0, 1), "S1", 0.5)]), "stand on no rail"),
     "the place before the first": (lambda: th.views.nth(-1), "counted from 0"),
     "patterns of other tokens": (lambda: viewer(tokens="ab"), r"\(2, 2, 2\), .* got \(2, 3, 3\)"),
     "patterns over 1 as bytes": (lambda: viewer(3 * PATTERNS), "between 0 and 1"),
     "patterns of NaN as bytes": (lambda: viewer(NAN * PATTERNS), "between 0 and 1"),
     "a gallery of scores": (lambda: th.live.pattern_gallery(list("abc"), -PATTERNS, LABELS, *TEXT), "between 0 and 1"),
-    "points in a plane": (lambda: th.live.point_cloud(np.eye(2), "ab", *TEXT), r"\[n, 3\]"),
-    "a point at NaN": (lambda: th.live.point_cloud([[0, NAN, 0]], "a", *TEXT), "finite"),
-    "a point without a label": (lambda: th.live.point_cloud(np.eye(3), "ab", *TEXT), "2 labels"),
-    "groups that look alike": (lambda: th.live.point_cloud(np.ones((50, 3)), range(50), *TEXT), "50 groups"),
     "unequal steps": (lambda: atlas(GRID | {"z": [0, 1, 5]}), "axis 'z' must be .* equal steps"),
     "another grid": (lambda: atlas(GRID | {"z": [0, 1, 2]}), r"\[12 points, 2-2 outcomes\], got \(8, 2\)"),
     "an outcome without a name": (lambda: atlas(names=["A"]), "2-1 outcomes"),
@@ -71,10 +70,6 @@ REFUSED = {
     "natural means of other panels": (lambda: atlas(natural={"q": NATURAL["p"]}), "same panels"),
     "fewer means than outcomes": (lambda: atlas(natural={"p": NATURAL["p"][:1]}), r"finite \[2, 3\]"),
     "a natural mean nowhere": (lambda: atlas(natural={"p": NATURAL["p"] * NAN}), "finite"),
-    "a scale in one setting only": (lambda: dial([{"a": 0.0}, {"a": 1.0, "b": 1.0}]), "must have the scales"),
-    "a scale of NaN": (lambda: dial([{"a": 0.0}, {"a": NAN}]), "all finite"),
-    "settings that are the same": (lambda: dial(SETTINGS[:1]), "must differ"),
-    "settings of one name": (lambda: dial([{"a": 0.0}, {"a": 1.0}, {"a": 1.0 + 1e-9}]), "agree in six digits"),
 }  # fmt: skip
 
 

@@ -3,6 +3,6 @@
 from . import live
 from .boards import attention, head_map, heatmap, territories
 from .charts import bars, clouds, compare, lines, nth, scatter, strip
-from .diagrams import circuit
+from .diagrams import Drawing, floors
 from .figure import View, finish, new
 from .palette import COLOURS, GREY, MARKERS, ROLES

@@ -36,26 +36,34 @@ def _bar(axis, row: int, estimate: Estimate, colour: str) -> None:
         axis.plot([estimate.low, estimate.high], [row, row], color="black", lw=1.2)
 
 
-def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str) -> View:
+def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, dots: bool = False) -> View:
     """Draw the same named numbers in several states: one panel per number on its own scale, one bar per state.
 
-    A dashed line continues the first state, drawn grey. Raises `ValueError` unless all states hold the same names.
+    A dashed line continues the first state, drawn grey. `dots` draws dots instead, tied to that line: dumbbells, for
+    numbers whose distance from zero says little. Raises `ValueError` unless all states hold the same names.
     """
     if len({frozenset(state) for state in states.values()}) != 1:
         raise ValueError(f"every state needs the same numbers, got { {name: [*one] for name, one in states.items()} }")
     names = list(next(iter(states.values())))
+    first = {name: Estimate.of(value).value for name, value in next(iter(states.values())).items()}
     height = 0.3 + 0.15 * max(name.count("\n") for name in states)
     figure, axes = new(max(6.0, 1.8 + 2.0 * len(names)), 1.2 + height * len(states), len(names))
     for axis, name in zip(axes, names, strict=True):
         for row, state in enumerate(states.values()):
             estimate = Estimate.of(state[name])
-            _bar(axis, row, estimate, COLOURS[0] if row else GREY)
+            if dots:
+                axis.plot([first[name], estimate.value], [row, row], color=GREY, lw=2)
+                axis.plot([estimate.low, estimate.high], [row, row], color="black", lw=1.2)
+                axis.plot(estimate.value, row, "o", ms=8, color=COLOURS[0] if row else GREY)
+            else:
+                _bar(axis, row, estimate, COLOURS[0] if row else GREY)
             end, side, align = (estimate.high, 3, "left") if estimate.value >= 0 else (estimate.low, -3, "right")
-            axis.annotate(written(estimate.value), (end, row), (side, 0), fontsize=8, ha=align, va="center",
-                          textcoords="offset points", path_effects=HALO)  # fmt: skip
+            axis.annotate(written(estimate.value), (end, row), (side * (1 + dots), 0), fontsize=8, ha=align,
+                          va="center", textcoords="offset points", path_effects=HALO)  # fmt: skip
             if row == 0:
                 axis.axvline(estimate.value, color="black", ls="--", lw=0.8)
-        axis.axvline(0, color="black", lw=0.8)
+        if not dots:
+            axis.axvline(0, color="black", lw=0.8)
         axis.set(xlabel=name, yticks=range(len(states)), yticklabels=list(states))
         axis.set_ylim(len(states) - 0.5, -0.5)
         axis.tick_params(labelsize=8)

@@ -92,12 +92,11 @@ def written(value: float) -> str:
     return f"{value + 0.0:.3g}".replace("-", "−")
 
 
-def new(width: float, height: float, columns: int = 1, rows: int = 1, projection: str | None = None):
+def new(width: float, height: float, columns: int = 1, rows: int = 1):
     """Make an empty figure, in inches, and its axes, row by row; panels of one row share their vertical axis."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        share = "row" if projection is None else False
-        axes = figure.subplots(rows, columns, sharey=share, squeeze=False, subplot_kw={"projection": projection})
+        axes = figure.subplots(rows, columns, sharey="row", squeeze=False)
     return figure, list(axes.flat)
 
 

@@ -44,21 +44,12 @@ def frame_slider(tiny):
     return th.live.frame_slider(frames, EVIL, start=EVIL)
 
 
-def edit_dial(tiny):
-    settings = [{EVIL: 0.0, "b": 1.0}, {EVIL: 1.0, "b": 2.0}]
-    return th.live.edit_dial(settings, lambda one: {EVIL: one[EVIL], "b" * 90: th.Estimate(0.0, -1.0, 1.0)}, EVIL, ALT)
-
-
 FIGURES = {
     "attention_viewer": lambda tiny: th.live.attention_viewer(NAMES, causal(), NAMES, EVIL, ALT),
     "channel_playground": channel_playground,
     "composition_explorer": composition_explorer,
-    "edit_dial": edit_dial,
     "frame_slider": frame_slider,
     "pattern_gallery": lambda tiny: th.live.pattern_gallery(NAMES, causal(), NAMES, EVIL, ALT),
-    "point_cloud": lambda tiny: th.live.point_cloud(
-        torch.eye(3), [EVIL, "b" * 90, "c"], EVIL, ALT, axes=(EVIL, "y", "z")
-    ),
     "territory_atlas": territory_atlas,
 }
 

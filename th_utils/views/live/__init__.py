@@ -4,8 +4,6 @@ from ..figure import is_live
 from .attention_viewer import attention_viewer
 from .channel_playground import channel_playground
 from .composition_explorer import composition_explorer
-from .edit_dial import edit_dial
 from .frame_slider import frame_slider
 from .pattern_gallery import pattern_gallery
-from .point_cloud import point_cloud
 from .territory_atlas import territory_atlas
