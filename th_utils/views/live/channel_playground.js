@@ -1,13 +1,13 @@
 // The channel playground (channel_playground.py says what is shipped). Follows live.js.
 const STYLE = `
-  .th-channel-playground[data-live] { max-width: 860px; padding: 4px 8px }
+  .th-channel-playground[data-live] { max-width: 860px; padding: 4px 8px; background: none }
   .th-channel-playground > strong { font-size: 22px; line-height: 1.2; letter-spacing: -.01em }
   .th-channel-playground p { margin: 2px 0 }
   .th-channel-playground svg { display: block; width: 100%; overflow: visible }
   .th-channel-playground svg text { font: 600 13px system-ui, sans-serif; fill: var(--th-ink) }
   .th-channel-playground svg text.th-fine { font-weight: 400; font-size: 11px }
   .th-channel-playground .th-halo { stroke: var(--th-paper); stroke-width: 4px; paint-order: stroke }
-  .th-channel-playground button { min-width: 44px; min-height: 44px; justify-content: center }
+  .th-channel-playground button { min-width: 44px; min-height: 44px; padding: 2px 5px; justify-content: center }
   .th-channel-playground button[aria-pressed=true] { border-width: 2px; font-weight: 600 }
   .th-channel-playground .th-io { color: var(--th-io); font-weight: 700 }
   .th-channel-playground .th-s { color: var(--th-s); font-weight: 700 }
@@ -16,8 +16,10 @@ const STYLE = `
     color: var(--th-message); font-weight: 600 }
   .th-channel-playground .th-dial input { width: 100%; min-height: 44px; margin: 0; accent-color: var(--th-message);
     cursor: grab; touch-action: pan-y }
-  .th-channel-playground .th-dial svg { grid-column: 2; height: 34px; margin-top: -8px }
-  .th-channel-playground .th-answer { justify-content: space-between; font-size: 16px; margin: 2px 0 }
+  .th-channel-playground .th-dial svg { grid-column: 2; height: 30px; margin-top: -10px }
+  .th-channel-playground .th-answer { justify-content: space-between; flex-wrap: nowrap; font-size: 16px; margin: 2px 0 }
+  .th-channel-playground .th-answer span { white-space: nowrap }
+  .th-channel-playground .th-answer small { font-size: 12px; text-align: center }
   .th-channel-playground .th-bar { height: 20px; gap: 0; margin: 0; flex-wrap: nowrap; border-radius: 4px; overflow: hidden }
   .th-channel-playground .th-bar span { height: 100% }
   .th-channel-playground .th-sentence { font-size: 16px; min-height: 1.4em }
@@ -28,7 +30,10 @@ const STYLE = `
     .th-channel-playground .th-dial { grid-template-columns: auto auto }
     .th-channel-playground .th-dial span:last-of-type { grid-row: 1; grid-column: 2; text-align: right }
     .th-channel-playground .th-dial input, .th-channel-playground .th-dial svg { grid-column: 1 / 3 }
-    .th-channel-playground .th-sentence { min-height: 2.8em } /* so that nothing below jumps */
+    .th-channel-playground[data-live] { padding: 2px 0 }
+    .th-channel-playground > strong { font-size: 18px }
+    .th-channel-playground > p { font-size: 13px; line-height: 1.3 }
+    .th-channel-playground .th-sentence { font-size: 15px; min-height: 2.6em } /* so that nothing below jumps */
   }`;
 const THUMB = 8; // half of a slider's knob, which does not leave its track
 
@@ -82,18 +87,18 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
   choice(controls, "Head", data.heads, i => show({ head: i }));
   if (data.axes.length > 1) choice(controls, "Message", data.axes.map(({ name }) => name), i => show({ axis: i }));
   const buttons = add(controls, "div");
-  add(buttons, "button", "The opposite message", { type: "button" }).onclick = () => {
+  add(buttons, "button", "Opposite", { type: "button" }).onclick = () => {
     const other = axis().usual[isFirst(data.prompts[state.prompt]) ? 1 : 0];
     set(other ? other[1] : -own());
   };
   add(buttons, "button", "Its own", { type: "button" }).onclick = () => set(own());
-  const more = add(add(figure, "div", "", { style: "margin:0" }), "button", "▸ The whole curve", { type: "button", "aria-expanded": "false" });
+  const more = add(add(controls, "div"), "button", "Curve ▸", { type: "button", "aria-expanded": "false" });
   const curve = draw(figure, "svg", { class: "th-curve", role: "img" });
-  add(figure, "small", `Shaded: where 95% of ${data.count} unedited prompts lie, one band for each order of the names. ` +
+  const foot = add(figure, "small", `Shaded: where 95% of ${data.count} unedited prompts lie, one band for each order of the names. ` +
     `Hatched: where none of them goes. The whole model was run at ${data.grid.length} settings; the page draws straight lines in between.`);
   more.onclick = () => {
     more.ariaExpanded = String(more.ariaExpanded !== "true");
-    more.textContent = `${more.ariaExpanded === "true" ? "▾" : "▸"} The whole curve`;
+    more.textContent = `Curve ${more.ariaExpanded === "true" ? "▾" : "▸"}`;
     paint();
   };
   slider.oninput = () => {
@@ -130,7 +135,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
         const [start, end] = [Math.max(x, from), Math.min(x + tall, to)];
         if (end > start) lines.push(`M${start} ${bottom - (start - x)}L${end} ${bottom - (end - x)}`);
       }
-      draw(svg, "path", { d: lines.join(""), stroke: "var(--th-other)", "stroke-width": 1, fill: "none" });
+      draw(svg, "path", { d: lines.join(""), stroke: "var(--th-other)", "stroke-opacity": 0.6, fill: "none" });
     });
   }
 
@@ -155,8 +160,8 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     scene.replaceChildren();
     if (!width) return false;
     const narrow = width < 560;
-    const [high, margin, floor, up] = [narrow ? 176 : 190, narrow ? 82 : 92, 20, 30];
-    const [ground, teller] = [high - floor, narrow ? 102 : 108];
+    const [high, margin, floor, up] = [narrow ? 152 : 168, narrow ? 82 : 92, 20, 24];
+    const [ground, teller] = [high - floor, 92];
     scene.setAttribute("viewBox", `0 0 ${width} ${high}`);
     scene.style.height = `${high}px`;
     const names = prompt.tokens.map(token => token.trim() || "␣");
@@ -216,7 +221,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
 
   function drawCurve(prompt, found) {
     const open = more.ariaExpanded === "true";
-    curve.style.display = open ? "" : "none";
+    curve.style.display = foot.style.display = open ? "" : "none";
     const [width, top, bottom] = [curve.clientWidth, 16, 196];
     curve.replaceChildren();
     if (!open || !width) return;
@@ -264,16 +269,16 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     if (compact) {
       add(told, "span", `“${prompt.tokens.slice(1).join("").trim()} …” `, { style: "font-style:italic" });
     }
-    add(told, "span", "The right answer is ");
+    add(told, "span", "The right answer: ");
     add(told, "span", prompt.words[0], { class: "th-io" });
-    add(told, "span", `, the ${isFirst(prompt) ? "first" : "second"} of the two names. Drag the purple message.`);
+    add(told, "span", `, named once, and ${isFirst(prompt) ? "first" : "second"}. Drag the purple message.`);
     (axis().ends || ["lower", "higher"]).forEach((text, i) => { ends[i].textContent = `“${text}”`; });
     drawRuler();
 
     answer.replaceChildren();
     bar.replaceChildren();
     order.forEach((name, i) => {
-      if (i) add(answer, "small", "what the whole model answers, of the two");
+      if (i) add(answer, "small", "the whole model’s answer, of the two");
       add(answer, "span", `${prompt.words[name]} ${percent(likely[name])}`, { class: name ? "th-s" : "th-io" });
       add(bar, "span", "", { style: `width:${likely[name] * 100}%;background:var(--th-${name ? "s" : "io"})` });
     });

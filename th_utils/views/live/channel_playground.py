@@ -82,7 +82,7 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
                      "usual": usual, "ends": list(ends) if means else None, "turned": sum(swings) > 0})  # fmt: skip
     data = {"title": title, "alt": " ".join(alt.split()), "steps": STEPS, "grid": rounded(GRID), "count": len(others),
             "heads": [label(head) for head in heads], "axes": axes, "prompts": prompts}  # fmt: skip
-    still = finish(_picture(data, firsts[0].cpu()), title, alt, colours=64)
+    still = finish(_picture(data, firsts[0].cpu()), title, alt)
     return still.enlivened("channel-playground", data)
 
 
@@ -141,7 +141,7 @@ def _picture(data: dict, looks: Float[Tensor, "n seq"]):
             panel.axvspan(*span, facecolor="none", edgecolor=ROLES["line"][0], hatch="///", lw=0)
         panel.axvline(prompt["natural"][0], color=ROLES["message"][0], ls=":")
         panel.set_xlim(*(axis["limit"] * side for side in ((1, -1) if axis["turned"] else (-1, 1))))
-        panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    says = axis["ends"] or ("", "")
-    panels[1].set_xlabel(f"“{says[0]}”  ←  {axis['name']}  →  “{says[1]}”" if says[0] else f"coordinate {axis['name']}")
+        panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    low, high = axis["ends"] or ("lower", "higher")
+    panels[1].set_xlabel(f"{low}  ←  {axis['name']}  →  {high}")
     return figure
