@@ -27,7 +27,7 @@ const STYLE = `
   .th-channel-playground .th-controls div { margin: 0; gap: 4px }
   .th-channel-playground .th-curve { height: 210px; touch-action: pan-y; cursor: ew-resize }
   @media (max-width: 560px) {
-    .th-channel-playground .th-dial { grid-template-columns: auto auto }
+    .th-channel-playground .th-dial { grid-template-columns: auto auto; font-size: 13px }
     .th-channel-playground .th-dial span:last-of-type { grid-row: 1; grid-column: 2; text-align: right }
     .th-channel-playground .th-dial input, .th-channel-playground .th-dial svg { grid-column: 1 / 3 }
     .th-channel-playground[data-live] { padding: 2px 0 }
@@ -147,10 +147,12 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     const x = place(own(), width);
     draw(ruler, "path", { d: `M${x} 15V-3`, stroke: "var(--th-ink)", "stroke-width": 2 });
     const mine = isFirst(data.prompts[state.prompt]) ? 0 : 1;
-    axis().usual.forEach((band, i) => {
-      if (!band) return;
-      const text = i === mine ? "usual in this order" : "usual in the other";
-      draw(ruler, "text", { x: clamp(place(band[1], width), 56, width - 56), y: 27, "text-anchor": "middle", class: "th-fine" }, text);
+    const spots = axis().usual.map(band => band && clamp(place(band[1], width), 56, width - 56));
+    const near = spots[0] && spots[1] && Math.abs(spots[0] - spots[1]) < 114;
+    [mine, 1 - mine].forEach((i, n) => {
+      if (!spots[i] || (near && n)) return;
+      const text = near ? "usual" : n ? "usual in the other" : "usual in this order";
+      draw(ruler, "text", { x: spots[i], y: 27, "text-anchor": "middle", class: "th-fine" }, text);
     });
   }
 
@@ -160,7 +162,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     scene.replaceChildren();
     if (!width) return false;
     const narrow = width < 560;
-    const [high, margin, floor, up] = [narrow ? 152 : 168, narrow ? 82 : 92, 20, 24];
+    const [high, margin, floor, up] = [narrow ? 152 : 158, narrow ? 82 : 92, 20, 24];
     const [ground, teller] = [high - floor, 92];
     scene.setAttribute("viewBox", `0 0 ${width} ${high}`);
     scene.style.height = `${high}px`;

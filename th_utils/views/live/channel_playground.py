@@ -34,7 +34,7 @@ STEPS = 255  # of a share, in the page
 @torch.no_grad()
 def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head], title: str, alt: str,
                        others: Run | None = None,
-                       ends: tuple[str, str] = ("look at the first name", "at the second name")) -> View:  # fmt: skip
+                       ends: tuple[str, str] = ("look at the first", "look at the second")) -> View:  # fmt: skip
     """Show where some heads look, and what the whole model answers, as the reader turns a channel.
 
     `base` is the run of a few prompts (END is enough), one button each; `heads` are later heads, such as the name
