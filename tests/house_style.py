@@ -1,9 +1,9 @@
 """The house style of the book's figures, as a check. Import it in a kernel and `install()` it to check every figure.
 
-Colours are told apart by colour-blind readers (Okabe and Ito's seven, the palette's roles, greys, and maps of rising
-lightness); signed numbers have a diverging map with zero in its middle; panels share one scale; colour bars and axes
-say what they show; the title states the finding, and the alt text says more than the title. th_utils itself draws what a
-reader asks for.
+Colours are told apart by colour-blind readers (Okabe and Ito's seven, the roles of the palette, greys, and maps of
+rising lightness); signed numbers have a diverging map with zero in its middle; panels share one scale; colour bars and
+axes say what they show; the title states the finding, and the alt text says more than the title. th_utils itself draws
+what a reader asks for.
 """
 
 from __future__ import annotations
