@@ -160,7 +160,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
   function drawScene(prompt, looks) {
     const width = scene.clientWidth;
     scene.replaceChildren();
-    if (!width) return false;
+    if (!width) return {};
     const narrow = width < 560;
     const [high, margin, floor, up] = [narrow ? 152 : 158, narrow ? 82 : 92, 20, 24];
     const [ground, teller] = [high - floor, 92];
@@ -173,12 +173,16 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
       return ["io", "s"][found];
     });
     const isKey = t => role[t] || t === end;
-    pen.font = "600 13px system-ui, sans-serif";
-    const wide = names.map((name, t) => pen.measureText(name).width + (role[t] ? 18 : 8));
     const room = width - margin;
     const total = values => values.reduce((sum, value) => sum + value, 0);
-    const compact = total(wide) > room;
-    if (compact) names.forEach((_, t) => { if (!isKey(t)) wide[t] = 7; });
+    const widths = (size, compact) => {
+      pen.font = `600 ${size}px system-ui, sans-serif`;
+      return names.map((name, t) => (compact && !isKey(t) ? 5 : pen.measureText(name).width + (role[t] ? size + 5 : 8)));
+    };
+    // The first of these that fits: all words, smaller words, dots for all but the names and the end.
+    const ways = [[13, false], [11.5, false], [13, true], [11, true]];
+    const [size, compact] = ways.find(way => total(widths(...way)) <= room) || ways[3];
+    const wide = widths(size, compact);
     const spare = (room - total(wide)) / names.length;
     let from = 0;
     const at = wide.map(value => (from += value + spare) - (value + spare) / 2);
@@ -191,7 +195,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
         fill: "none", stroke: "var(--th-mover)", "stroke-width": Math.max(1, share * 26), "stroke-opacity": role[t] ? 0.7 : 0.3 });
     });
     names.forEach((name, t) => {
-      if (compact && !isKey(t)) draw(scene, "circle", { cx: at[t], cy: high - 8, r: 2.5, fill: "var(--th-other)" });
+      if (compact && !isKey(t)) draw(scene, "circle", { cx: at[t], cy: high - 10, r: 2, fill: "var(--th-other)" });
       else if (role[t]) {
         const again = !prompt.marks.includes(t); // a double frame
         [0, again ? 3 : 0].forEach(grow => draw(scene, "rect", { x: at[t] - wide[t] / 2 + 3 - grow, width: wide[t] - 6 + 2 * grow,
@@ -199,7 +203,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
           stroke: `var(--th-${role[t]})`, "stroke-width": grow ? 1 : 2 }));
       }
       if (!compact || isKey(t)) draw(scene, "text", { x: at[t], y: high - 6, "text-anchor": "middle",
-        style: role[t] ? `fill:var(--th-${role[t]})` : "" }, name);
+        style: `font-size:${size}px` + (role[t] ? `;fill:var(--th-${role[t]})` : "") }, name);
       if (looks[t] >= (prompt.marks.includes(t) ? 0.005 : 0.1)) draw(scene, "text", { x: at[t], y: ground - 16, "text-anchor": "middle",
         class: "th-halo", style: "fill:var(--th-mover)" }, percent(looks[t]));
     });
@@ -218,7 +222,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
       stroke: "var(--th-message)", "stroke-width": 2.5 });
     scene.setAttribute("aria-label", `Head ${data.heads[state.head]} at the last token looks at ` +
       prompt.marks.filter(t => t >= 0).map(t => `${names[t]}: ${percent(looks[t])}`).join(", ") + ".");
-    return compact;
+    return { compact, narrow };
   }
 
   function drawCurve(prompt, found) {
@@ -266,7 +270,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     const likely = [1 / (1 + Math.exp(-found)), 1 / (1 + Math.exp(found))];
     const order = isFirst(prompt) ? [0, 1] : [1, 0];
 
-    const compact = drawScene(prompt, shares);
+    const { compact, narrow } = drawScene(prompt, shares);
     told.replaceChildren();
     if (compact) {
       add(told, "span", `“${prompt.tokens.slice(1).join("").trim()} …” `, { style: "font-style:italic" });
@@ -280,7 +284,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     answer.replaceChildren();
     bar.replaceChildren();
     order.forEach((name, i) => {
-      if (i) add(answer, "small", "the whole model’s answer, of the two");
+      if (i) add(answer, "small", narrow ? "the whole model" : "the whole model’s answer, of the two");
       add(answer, "span", `${prompt.words[name]} ${percent(likely[name])}`, { class: name ? "th-s" : "th-io" });
       add(bar, "span", "", { style: `width:${likely[name] * 100}%;background:var(--th-${name ? "s" : "io"})` });
     });
