@@ -1,11 +1,12 @@
 """The playground: what it says of the whole model is what torch finds, at the settings it holds and in between."""
 
 import base64
+import re
 
 import numpy as np
 import pytest
 import torch
-from pages import data, press, settle
+from pages import data, settle
 
 import th_utils as th
 from th_utils.views.live.channel_playground import GRID, channel_playground
@@ -94,29 +95,44 @@ def test_names_are_outlined_where_they_were_first_said(view):
         assert prompt["marks"] == [tokens.index(word) for word in prompt["words"]]
 
 
+EVERY_SENTENCE = """async ([figure, shares]) => {
+  const slider = figure.querySelector("input[type=range]");
+  const found = [];
+  for (const share of shares) {
+    slider.value = share * Number(slider.max);
+    slider.dispatchEvent(new Event("input"));
+    await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const { value, attention } = figure.dataset;
+    found.push([value, attention.split(" "), figure.querySelector(".th-sentence").textContent]);
+  }
+  return found;
+}"""
+
+
 def test_no_sentence_disagrees_with_a_forward_pass(show, model, base, target, view):
-    """At every prompt and component, at the ends and at arbitrary places between settings."""
-    tab = show(view)
-    figure, slider, shipped = tab.locator("figure"), tab.get_by_role("slider"), data(view)
-    said = set()
-    for p, prompt in enumerate(shipped["prompts"]):
-        tab.get_by_role("group", name="Sentence").get_by_role("button").nth(p).click()
-        for i, axis in enumerate(shipped["axes"]):
-            tab.get_by_role("group", name="Message").get_by_role("button").nth(i).click()
-            for keys in (["Home"], ["ArrowRight"] * 13, ["ArrowRight"] * 18, ["ArrowRight"] * 17, ["End"]):
-                press(slider, *keys)
-                value = float(figure.get_attribute("data-value"))
-                run = whole(model, base, target, i, value)
-                lead, looks = float(th.logit_difference(model, run)[p]), run.at().pattern[HEADS[0]][p]
-                assert float(figure.get_attribute("data-lead")) == pytest.approx(lead, abs=0.1)
-                sentence = figure.locator(".th-sentence").inner_text()
-                said.add("even" if "about even" in sentence else "name")
-                if "about even" not in sentence:
-                    assert sentence.endswith(f"prefers {prompt['words'][int(lead < 0)]}."), (sentence, lead)
-                shown = np.array([float(share) for share in figure.get_attribute("data-attention").split()])
-                np.testing.assert_allclose(shown, looks[: len(shown)], atol=1e-2)
-                assert value * (-1 if axis["turned"] else 1) == pytest.approx(float(slider.input_value()), abs=1e-4)
-    assert said, "no sentence was read"
+    """Of every prompt, at every setting the model was run at and half-way to the next."""
+    tab, shipped, said = show(view), data(view), 0
+    shares = np.linspace(-1, 1, 2 * N - 1).tolist()
+    figure = tab.locator("figure").element_handle()
+    groups = [tab.get_by_role("group", name=name).get_by_role("button") for name in ("Sentence", "Message")]
+    for i, axis in enumerate(shipped["axes"]):
+        side = -1 if axis["turned"] else 1
+        runs = [whole(model, base, target, i, side * share * axis["limit"]) for share in shares]
+        leads = [th.logit_difference(model, run) for run in runs]
+        for p, prompt in enumerate(shipped["prompts"]):
+            groups[0].nth(p).click()
+            groups[1].nth(i).click()
+            found = tab.evaluate(EVERY_SENTENCE, [figure, shares])
+            for share, run, lead, (value, attention, sentence) in zip(shares, runs, leads, found, strict=True):
+                assert float(value) == pytest.approx(side * share * axis["limit"], abs=1e-3)
+                told = re.search(r"whole model (?:now |still )?prefers (.*)\.$", sentence)
+                assert bool(told) != sentence.endswith("For the whole model the two are about even.")
+                if told:
+                    assert told[1] == prompt["words"][int(lead[p] < 0)], (share, float(lead[p]), sentence)
+                said += bool(told)
+                looks = run.at().pattern[HEADS[0]][p, : len(prompt["tokens"])]
+                np.testing.assert_allclose(np.array(attention, float), looks, atol=1e-2)
+    assert said, "some sentence names a name"
 
 
 def test_the_left_end_is_the_name_that_stands_first(view):
