@@ -1,8 +1,9 @@
 """The house style of the book's figures, as a check. Import it in a kernel and `install()` it to check every figure.
 
-Colours are told apart by colour-blind readers (Okabe and Ito's seven, greys, and maps of rising lightness); signed
-numbers have a diverging map with zero in its middle; panels share one scale; colour bars and axes say what they show;
-the title states the finding, and the alt text says more than the title. th_utils itself draws what a reader asks for.
+Colours are told apart by colour-blind readers (Okabe and Ito's seven, the roles of the palette, greys, and maps of
+rising lightness); signed numbers have a diverging map with zero in its middle; panels share one scale; colour bars and
+axes say what they show; the title states the finding, and the alt text says more than the title. th_utils itself draws
+what a reader asks for.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from th_utils.views import figure as house
-from th_utils.views.palette import COLOURS
+from th_utils.views.palette import COLOURS, ROLES
 
 RISING, DIVERGING = ("Blues", "Blues_r", "viridis", "cividis"), ("RdBu", "RdBu_r")
-_ALLOWED = np.concatenate([[*map(to_rgb, COLOURS)], *(colormaps[name](range(256))[:, :3] for name in RISING)])
+_OURS = [*COLOURS, *(light for light, _ in ROLES.values())]
+_ALLOWED = np.concatenate([[*map(to_rgb, _OURS)], *(colormaps[name](range(256))[:, :3] for name in RISING)])
 
 
 def install() -> None:

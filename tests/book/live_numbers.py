@@ -44,40 +44,48 @@ def attention_viewer(figure, data, hand):
         assert f"% at “{data['tokens'][best].strip()}” (token {best})" in re.split(r"\), ", said)[0] + ")"
 
 
-def attention(head: dict, change: np.ndarray) -> np.ndarray:
-    """The docstring of th_utils/views/live/channel_playground.py, in float64."""
-    b, beta, kappa, cross, square = (np.array(head[name]) for name in ("b", "beta", "kappa", "cross", "square"))
-    scores = (b - beta + kappa @ change) / np.sqrt(1 + change @ cross + change @ square @ change) + beta
-    shares = np.exp(scores - scores.max())
-    return shares / shares.sum()
-
-
 def channel_playground(figure, data, hand):
-    sliders = figure.get_by_role("slider")
-    prompts = figure.get_by_role("group", name="Prompt").get_by_role("button")
+    """Numbers between two settings lie on the line between them, and no sentence disagrees with the whole model's."""
+    slider, grid = figure.get_by_role("slider"), np.array(data["grid"])
+    prompts = figure.get_by_role("group", name="Sentence").get_by_role("button")
     heads = figure.get_by_role("group", name="Head").get_by_role("button")
-    for p, h in ((0, 0), (len(data["prompts"]) - 1, len(data["heads"]) - 1)):
+    messages = figure.get_by_role("group", name="Message").get_by_role("button")
+    for p, prompt in enumerate(data["prompts"]):
         hand.press(prompts.nth(p))
+        h = p % len(data["heads"])
         hand.press(heads.nth(h))
-        prompt = data["prompts"][p]
-        natural = np.array(prompt["natural"])
-        for i, share in ((0, None), (0, 0.1), (0, 0.9), (len(natural) - 1, 0.8)):
-            if share is not None:
-                hand.slide(sliders.nth(i), share)
-            values = np.array([float(slider.input_value()) for slider in sliders.all()])
-            looks = attention(prompt["heads"][h], values - natural)
-            moved = (attention(head, values - natural) - attention(head, 0 * values) for head in prompt["heads"])
-            lead = prompt["lead"] + sum(
-                (a @ np.array(head["pull"]) for a, head in zip(moved, prompt["heads"], strict=True))
-            )
-            np.testing.assert_allclose(stated(figure, "attention"), looks, atol=1e-3)
-            check_percents(figure.locator(".th-token small").all_inner_texts(), looks)
-            assert stated(figure, "lead") == [pytest.approx(lead, abs=1e-3)]
-            said = words(figure.locator("p"))
-            assert f"{prompt['words'][int(lead < 0)]} leads" in said
-            assert numbers(said)[-1] == pytest.approx(abs(lead), abs=0.0501)
-            shown = [numbers(words(output))[0] for output in figure.locator("output").all()]
-            np.testing.assert_allclose(shown, values, atol=0.051)
+        for i, axis in enumerate(data["axes"]):
+            if len(data["axes"]) > 1:
+                hand.press(messages.nth(i))
+            curve, size = prompt["curves"][i], len(prompt["tokens"])
+            levels = np.frombuffer(base64.b64decode(curve["looks"]), np.uint8).reshape(-1, len(grid), size)
+            before = np.interp(prompt["natural"][i] / axis["limit"], grid, curve["whole"])
+            for share in (None, 0.1, 0.3, 0.5, 0.7, 0.9):
+                if share is not None:
+                    hand.slide(slider, share)
+                value = float(slider.input_value()) * (-1 if axis["turned"] else 1)
+                at = value / axis["limit"]
+                assert stated(figure, "value") == [pytest.approx(value, abs=1e-4)]
+                assert share is not None or value == pytest.approx(prompt["natural"][i], abs=1e-3)
+                lead = float(np.interp(at, grid, curve["whole"]))
+                looks = np.array([np.interp(at, grid, column) for column in levels[h].T]) / data["steps"]
+                np.testing.assert_allclose(stated(figure, "attention"), looks, atol=1e-3)
+                assert stated(figure, "lead") == [pytest.approx(lead, abs=1e-3)]
+                assert stated(figure, "alone") == [pytest.approx(np.interp(at, grid, curve["alone"]), abs=1e-3)]
+                said, likely = words(figure.locator(".th-sentence")), 1 / (1 + np.exp(-lead))
+                names = [one for one in np.argsort(prompt["marks"]) if prompt["marks"][one] >= 0]
+                for name in names:
+                    assert f"{prompt['words'][name]}" in said
+                check_percents(re.findall(r"\d+%", said), np.array([looks[prompt["marks"][name]] for name in names]))
+                told = re.search(r"The whole model (now|still)?.*prefers (.*)\.$", said)
+                assert bool(told) == (abs(lead) > curve["even"]) == ("about even" not in said), (said, lead)
+                if told:
+                    assert told[2] == prompt["words"][int(lead < 0)] and (told[1] == "now") == (lead * before < 0)
+                answers = figure.locator(".th-answer > span").all_inner_texts()
+                check_percents(
+                    [text.rsplit(" ", 1)[1] for text in answers],
+                    np.array([likely if name == 0 else 1 - likely for name in np.argsort(prompt["marks"])]),
+                )
 
 
 def composition_explorer(figure, data, hand):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..notebook import glued
 from ..stats import array
-from .palette import STYLE
+from .palette import STYLE, css
 
 HALO = [withStroke(linewidth=2, foreground="white")]  # behind text that may lie on marks
 
@@ -66,7 +66,7 @@ def alive(kind: str, data: dict, library: str = "") -> tuple[str, str]:
     other file and no network; without scripts the picture stays. `library` is a script to run before them.
     """
     paths = (files(__package__) / "live" / f"{name}.js" for name in ("live", kind.replace("-", "_")))
-    script = "".join(path.read_text(encoding="utf8") for path in paths)
+    script = f"const ROLES = {json.dumps(css())};\n" + "".join(path.read_text(encoding="utf8") for path in paths)
     # No "<" from a label can end the script element early.
     safe = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
     first = f"<script>{library}</script>" if library else ""

@@ -24,7 +24,7 @@ def channel_playground(tiny):
     model = tiny("tiny-gpt2")
     base = th.run(model, th.tasks.ioi.generate(model, 2, seed=0))
     channel = th.channel(th.head_weights(model), [(1, 2, 0)])
-    return th.live.channel_playground(model, base, channel, [(2, 0)], EVIL, ALT, names=(EVIL, "$b$"))
+    return th.live.channel_playground(model, base, channel, [(2, 0)], EVIL, ALT, ends=(EVIL, "$b$"))
 
 
 def composition_explorer(tiny):

@@ -23,6 +23,14 @@ function add(parent, tag, text = "", attributes = {}) {
   return parent.appendChild(node);
 }
 
+// The same for a drawing: an element of SVG.
+function draw(parent, tag, attributes = {}, text = "") {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  node.textContent = text;
+  Object.entries(attributes).forEach(([name, value]) => node.setAttribute(name, value));
+  return parent.appendChild(node);
+}
+
 // A pen whose unit is one CSS pixel, on a canvas as fine as the screen.
 function pencil(canvas, width, height) {
   const fine = window.devicePixelRatio || 1;
@@ -79,7 +87,7 @@ function enliven(kind, css, build) {
     try {
       const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
       figure.dataset.live = "";
-      add(figure, "style", CSS + css);
+      add(figure, "style", ROLES + CSS + css); // a notebook has no palette.css
       if (data.title) add(figure, "strong", data.title);
       draw = build(figure, data, paint);
       now();
