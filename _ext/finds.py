@@ -221,7 +221,7 @@ def heads_page(app, page: str) -> list[nodes.Node]:
             claims = [(at, *one) for at, found in read.items() for one in found["claims"] if alone.search(one[1])]
             claims = [link(app, page, at, anchor, claim) for at, anchor, claim, *_ in claims]
             chip = nodes.inline("", name, classes=["th-id"], ids=[f"head-{name.replace('.', '-')}"])
-            entries.append(("single", name, f"head-{name.replace('.', '-')}", "", None))  # the search leads there
+            entries.append(("single", name, f"head-{name.replace('.', '-')}", "main", None))  # the search leads there
             rows.append([nodes.paragraph("", "", chip), [line(*where), *map(line, claims)]])
         if not rows:
             continue
