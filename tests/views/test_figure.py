@@ -79,6 +79,6 @@ def test_every_script_is_shipped_and_fetches_or_evaluates_nothing():
     figures = {path.stem for path in (package / "views" / "live").glob("[a-z]*.py")}
     assert {path.stem for path in scripts} == figures | {"live"} and scripts <= shipped
     for path in scripts:
-        text = path.read_text(encoding="utf8")
+        text = path.read_text(encoding="utf8").replace("http://www.w3.org/2000/svg", "")  # a name, not an address
         words = ("http", "//cdn", "fetch(", "import(", "eval(", "Function(", "innerHTML", "document.write")
         assert not [word for word in words if word in text], path
