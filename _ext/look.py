@@ -199,8 +199,8 @@ def raw(text: str) -> nodes.raw:
     return nodes.raw("", text, format="html")
 
 
-def card(match: re.Match, roles: dict[str, str]) -> nodes.container:
-    """A claim as a card; its text, read in one go, is the line that was printed."""
+def card(match: re.Match, roles: dict[str, str], fresh: dict[str, dict], to_root: str) -> nodes.container:
+    """A claim as a card; its first line, read in one go, is the line that was printed."""
     held, value = match["mark"] == "✓", set_numbers(match["value"] or "")
     line = nodes.paragraph("", "", raw(f'<span class="th-mark">{match["mark"]}</span> '))
     line += nodes.inline("", "", *in_chips(match["text"], roles), classes=["th-said"])
@@ -208,10 +208,16 @@ def card(match: re.Match, roles: dict[str, str]) -> nodes.container:
         line += raw(' <span class="th-value"><span class="th-paren">(</span>')
         line.extend(in_chips(value, roles))
         line += raw(f'<span class="th-paren">)</span>{whisker(value)}</span>')
-    return nodes.container("", line, classes=["th-claim", "th-held" if held else "th-elsewhere"])
+    said = nodes.container("", line, classes=["th-claim", "th-held" if held else "th-elsewhere"])
+    if tried := fresh.get(match["text"]) if held else None:
+        outcome = "held" if tried["holds"] else "failed"
+        text = html.escape(set_numbers(f"{outcome} on fresh words{tried['value'] and ': '}{tried['value']}"))
+        link = raw(f'<a class="th-{outcome}" href="{to_root}book/ledger.html">{text}</a>')
+        said += nodes.paragraph("", "", link, classes=["th-fresh"])
+    return said
 
 
-def cards(block: nodes.literal_block, roles: dict[str, str]) -> list[nodes.Node]:
+def cards(block: nodes.literal_block, *given) -> list[nodes.Node]:
     """The lines of a printed block, claims among them as cards."""
     parts, plain = [], []
 
@@ -226,7 +232,7 @@ def cards(block: nodes.literal_block, roles: dict[str, str]) -> list[nodes.Node]
     for line in block.astext().splitlines():
         if match := CLAIM.match(line):
             end_plain()
-            parts.append(card(match, roles))
+            parts.append(card(match, *given))
         else:
             plain.append(line)
     end_plain()
@@ -309,14 +315,16 @@ def cover_answers(doctree) -> None:
 
 # --- every page ---
 
+KEPT = "lab.json", "ledger.json"
+
 
 def look_over(app, doctree, docname) -> None:
-    roles = app.th_roles
+    roles, to_root = app.th_roles, "../" * docname.count("/")
+    fresh = {one["text"]: one for one in app.th_fresh.get(Path(docname).name, {}).get("claims", ())}
     for cell in doctree.findall(nodes.container):
         for fold in cell.children:
             if isinstance(fold, HideCodeCellNode):
                 name_fold(fold, cell)
-    to_root = "../" * docname.count("/")
     for node in doctree.findall(nodes.raw):
         if "data:image/png" in node.astext():
             node[:] = [nodes.Text(keep_pictures(node.astext(), Path(app.outdir, "_images"), to_root))]
@@ -325,7 +333,7 @@ def look_over(app, doctree, docname) -> None:
     for output in outputs:
         for block in list(output.findall(nodes.literal_block)):
             if "stream" in block["classes"] and any(map(CLAIM.match, block.astext().splitlines())):
-                block.parent.replace(block, cards(block, roles))
+                block.parent.replace(block, cards(block, roles, fresh, to_root))
         in_column = set().union(*map(columns_of_heads, output.findall(nodes.table)))
         for text in list(output.findall(nodes.Text)):
             above, node = [], text
@@ -379,14 +387,15 @@ def finish(app, error) -> None:
     (out / "_static" / "scripts" / "fontawesome.js").write_text("// icons.css has what the pages show\n")
 
 
-def read_roles(app) -> None:
-    app.th_roles = json.loads(Path(app.srcdir, "book", "lab.json").read_text(encoding="utf8"))["roles"]
+def read_kept(app) -> None:
+    lab, ledger = (json.loads(Path(app.srcdir, "book", name).read_text(encoding="utf8")) for name in KEPT)
+    app.th_roles, app.th_fresh = lab["roles"], ledger["fresh"]
 
 
 def setup(app) -> dict:
     app.add_node(HideCodeCellNode, override=True, html=(visit_fold, depart_fold))
     app.connect("config-inited", write_static, priority=100)  # before Sphinx looks whether the folder is there
-    app.connect("builder-inited", read_roles)
+    app.connect("builder-inited", read_kept)
     app.connect("doctree-resolved", look_over, priority=900)  # after glossary terms have their links
     app.connect("html-page-context", describe)
     app.connect("build-finished", finish)

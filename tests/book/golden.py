@@ -20,7 +20,7 @@ def chapters() -> list[str]:
 
 def claims(soup: BeautifulSoup) -> dict[str, str]:
     """What a chapter claims -> what it printed for it; identities, which are exact, are left out."""
-    lines = [" ".join(card.get_text().split()) for card in soup.select(".th-claim.th-held")]
+    lines = [" ".join(card.p.get_text().split()) for card in soup.select(".th-claim.th-held")]
     found = [CLAIM.match(line) for line in lines if "(largest gap" not in line]
     return {one["text"]: one["value"] or "" for one in found}
 

@@ -74,7 +74,7 @@ def test_a_claim_is_a_card_whose_text_is_the_printed_line():
     said = "✓ head 20.0 says it (1.04 [0.96, 1.12] against -0.1 [-0.2, 0.0])"
     printed = f"before\n{said}\n– not on this model: so it is (3)\nafter"
     block = nodes.literal_block("", printed)
-    first, held, elsewhere, last = look.cards(block, ROLES)
+    first, held, elsewhere, last = look.cards(block, ROLES, {}, "")
     assert (first.astext(), last.astext()) == ("before", "after")
     shown = "".join(look.re.sub("<[^>]+>", "", node.astext()) for node in held.findall(nodes.Text))
     line = "✓ head 20.0 says it (1.04 [0.96, 1.12] against −0.1 [−0.2, 0.0])"
@@ -83,6 +83,16 @@ def test_a_claim_is_a_card_whose_text_is_the_printed_line():
     drawn = held.astext()
     assert drawn.count('class="th-range"') == 2 == drawn.count("<circle")
     assert 'class="th-range"' not in elsewhere.astext()
+
+
+def test_a_card_says_how_its_claim_fared_on_fresh_words():
+    tried = {"a": {"holds": False, "value": "-0.1 [-0.2, 0.0]"}, "b": {"holds": True, "value": ""}}
+    block = nodes.literal_block("", "✓ a (0.5)\n✓ b\n✓ c\n– not on this model: a (3)")
+    links = [card[-1].astext() for card in look.cards(block, ROLES, tried, "../") if "th-fresh" in card[-1]["classes"]]
+    assert links == [
+        '<a class="th-failed" href="../book/ledger.html">failed on fresh words: −0.1\u00a0[−0.2,\u00a00.0]</a>',
+        '<a class="th-held" href="../book/ledger.html">held on fresh words</a>',
+    ]
 
 
 def test_a_whisker_is_drawn_to_scale_from_zero():
