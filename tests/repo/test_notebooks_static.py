@@ -101,6 +101,12 @@ def test_code_cells_are_short(path, notebook):
     assert max(lengths) <= 25
 
 
+def test_a_section_says_whose_question_it_is(path, notebook):
+    text = "\n".join(cell.source for cell in cells(notebook, "markdown"))
+    heads = re.findall(r"^## \d+\. .*\n\n(.*)", text, re.MULTILINE)
+    assert path in DEEPER or (heads and all(re.fullmatch(r"\*(From|Ours)\b.*\.\*", line) for line in heads))
+
+
 def test_no_myst_syntax_that_colab_shows_raw(notebook):
     for cell in cells(notebook, "markdown"):
         assert not DIRECTIVE.search(cell.source), cell.source[:80]

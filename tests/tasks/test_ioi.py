@@ -1,10 +1,15 @@
 """IOI prompts: the named positions, tokens and corruptions must be what their names say."""
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
 
 from th_utils.tasks import ioi
+
+LANDING = Path(__file__).resolve().parents[2] / "book" / "index.md"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,13 @@ def test_positions_point_at_the_right_tokens(gpt2, every):
 @pytest.mark.real
 def test_positions_point_at_the_right_tokens_in_a_real_tokenizer(default_model):
     check(default_model, ioi.generate(default_model, 60, seed=0))
+
+
+@pytest.mark.real
+def test_the_model_says_what_the_landing_page_says_it_says(default_model):
+    said = re.search(r'\*"([^"]+)"\* … whom\? The model says \*(\w+)\*', LANDING.read_text(encoding="utf8"))
+    logits = default_model(default_model.to_tokens(said[1]))[0, -1]
+    assert int(logits.argmax()) == default_model.to_single_token(f" {said[2]}")
 
 
 @pytest.mark.parametrize("n", [1, 30, 47, 90])
