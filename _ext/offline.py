@@ -25,15 +25,15 @@ def copy_scripts(app, config) -> None:
     """Copy from the wheels that ship them into the folder that Sphinx copies beside the pages."""
     static = Path(app.confdir, config.html_extra_path[0], "_static")
     source, target = Path(str(files("mathjax"))) / "static" / "mathjax", static / "mathjax"
-    if not (target / "LICENSE").is_file():
+    if not (target / "startup.js").is_file():
         shutil.rmtree(target, ignore_errors=True)
         for part in ("output/chtml/fonts", "input/tex/extensions"):
             shutil.copytree(source / "es5" / part, target / part)
-        for name in ("startup", "core", "input/tex-base", "input/tex", "output/chtml", "a11y/assistive-mml"):
+        shutil.copy(source / "LICENSE", target)
+        for name in ("core", "input/tex-base", "input/tex", "output/chtml", "a11y/assistive-mml", "startup"):
             script = target / f"{name}.js"
             script.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / "es5" / f"{name}.js", script)
-        shutil.copy(source / "LICENSE", target)  # last: marks the copy as complete
+            shutil.copy(source / "es5" / f"{name}.js", script)  # the last marks the copy as complete
     gallery = import_module("th_utils.views.live.pattern_gallery")  # one script for all its figures
     (static.parent / gallery.IN_BOOK).write_text(gallery.bundle(), encoding="utf8")
 
