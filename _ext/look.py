@@ -25,7 +25,7 @@ from th_utils.views import palette
 # --- what the theme brings too much of: 544 KB of icons as a script, 274 KB as fonts ---
 
 ICONS = (
-    "angle-left angle-right arrow-up bars circle-half-stroke download expand file file-pdf lightbulb list"
+    "angle-left angle-right arrow-up bars chevron-down circle-half-stroke download expand file file-pdf lightbulb list"
     " magnifying-glass moon outdent rocket sun"
 ).split()
 THEME_ICON = re.compile(r'--pst-icon-[a-z-]+:"(.)"')
@@ -79,8 +79,7 @@ def write_static(app, config) -> None:
     import pydata_sphinx_theme
 
     theme = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme" / "static"
-    if not (static / "icons.css").is_file():
-        (static / "icons.css").write_text(write_icons(theme), encoding="utf8")
+    (static / "icons.css").write_text(write_icons(theme), encoding="utf8")
     write_card(static / "card.png")
 
 
