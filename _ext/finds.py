@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
+from look import CLAIM, is_head
 from PIL import Image
 from sphinx import addnodes
 from sphinx.util import logging
@@ -20,13 +21,11 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "book" / "lab.json"
 GLOSSARY, CHAPTERS = "book/glossary", "notebooks/"
-CLAIM = re.compile(r"^(✓|– not on this model:) (.+?)(?: \(([^()]*)\))?$", re.MULTILINE)
 EXERCISE = re.compile(r"Exercise (\d+) \((\w+), (\d+) min(, open)?\)")
 FIGURE = "Figure: "
 VERSIONS = " · torch "  # the line of a set-up cell, full of dots
 NAME = re.compile(r"(?<![\w.+−\[-])(\d{1,2}\.\d(?:\.\d{1,2})?)(?![\w%]|\.\d| \[| ?%|-fold)")
 OTHER = "Gemma"  # whose heads are no part of the list
-LAYERS, HEADS, PARTS = 30, 9, 64
 COLUMN = re.compile(r"(head|edge|writer|reader|sender|receiver|mover|component|name)s?\b")
 CELL = re.compile(r"(head |mover )?[\d.]+((,| and| →) [\d.]+)*( …)?( \(\w+\))?$")
 SAYS_HEAD = re.compile(
@@ -50,10 +49,6 @@ def figure(bundle) -> tuple[str, str] | None:
     """What a picture shows, in words, and its file."""
     text, image = shown(bundle), next(bundle.findall(nodes.image), None)
     return (text.removeprefix(FIGURE), image["uri"]) if image is not None and text.startswith(FIGURE) else None
-
-
-def is_head(name: str) -> bool:
-    return all(int(number) < most for number, most in zip(name.split("."), (LAYERS, HEADS, PARTS), strict=False))
 
 
 def named(text: str, sure: bool = False) -> list[str]:

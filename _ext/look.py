@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from myst_nb.sphinx_ import HideCodeCellNode
 from PIL import Image
 
-from th_utils.views import palette
+from th_utils.views import diagrams, palette
 
 # --- what the theme brings too much of: 544 KB of icons as a script, 274 KB as fonts ---
 
@@ -85,16 +85,17 @@ def write_static(app, config) -> None:
 
 # --- head chips ---
 
-# Role in the circuit (book/lab.json, which code computes) -> its colour in the palette, and its job in one line.
-JOBS = {
-    "name mover": ("mover", "looks at a name and copies it into the answer"),
-    "negative name mover": ("suppressor", "looks at a name and makes it less likely as the answer"),
-    "subject suppressor": ("suppressor", "looks at the repeated name and makes it less likely as the answer"),
-    "duplicate token": ("noticer", "looks from a word back to its earlier mention"),
-    "induction": ("noticer", "looks from a repeated word to what followed it before"),
-    "previous token": ("noticer", "looks at the word just before"),
-    "S-inhibition": ("message", "tells the name movers which name not to look at"),
+# Role in the circuit (book/lab.json, which code computes) -> its colour, as in the maps, and its job in one line.
+DOES = {
+    "name mover": "looks at a name and copies it into the answer",
+    "negative name mover": "looks at a name and makes it less likely as the answer",
+    "subject suppressor": "looks at the repeated name and makes it less likely as the answer",
+    "duplicate token": "looks from a word back to its earlier mention",
+    "induction": "looks from a repeated word to what followed it before",
+    "previous token": "looks at the word just before",
+    "S-inhibition": "tells the name movers which name not to look at",
 }
+JOBS = {role: (colour, DOES[role]) for role, (colour, _) in diagrams.JOBS.items()}
 ID = r"(?<![\w.,\[\-−+×])(?:[12]?\d)\.[0-8](?:\.[1-6]?\d)?(?![\w.]*\d|[%\]]|\s*(?:points|nats?|bits|times|\[))"
 LIST = rf"{ID}(?:(?:,| and|, and| or| →| alone,)[ \n]{ID})*"
 # The words after which an id stands, and after no number does.
@@ -169,7 +170,7 @@ def set_numbers(text: str) -> str:
 
 # --- claim cards ---
 
-CLAIM = re.compile(r"^(?P<mark>✓|– not on this model:) (?P<text>.*?)(?: \((?P<value>[^()]*)\))?$")
+CLAIM = re.compile(r"^(?P<mark>✓|– not on this model:) (?P<text>.*?)(?: \((?P<value>[^()]*)\))?$", re.MULTILINE)
 ESTIMATE = re.compile(r"(?<![\w.])([+−]?\d+(?:\.\d+)?)\s\[([+−]?\d+(?:\.\d+)?),\s([+−]?\d+(?:\.\d+)?)\]")
 
 

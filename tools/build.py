@@ -214,13 +214,18 @@ def execute(model: str, anew: Sequence[str] = ()) -> None:
     shutil.rmtree(folder)
 
 
+def commit() -> str:
+    return subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+
+
 def store(names: Sequence[str]) -> None:
     """Keep what these notebooks gave on the default model, with the day and the commit."""
     cache, chapters = open_cache(DEFAULT_MODEL), sources(DEFAULT_MODEL)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     for name in names:
         notebook = cache.get_cache_bundle(cache.match_cache_notebook(chapters[name]).pk).nb
-        notebook.metadata["stored"] = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit.strip()}
+        notebook.metadata["stored"] = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit()}
         nbformat.write(notebook, STORED / name)
 
 

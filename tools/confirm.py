@@ -124,7 +124,6 @@ def rounded_again(folder: Path) -> str:
 def main(column: str, *chapters: str) -> None:
     ledger = json.loads(LEDGER.read_text(encoding="utf8")) if LEDGER.is_file() else {}
     kept, shift = ledger.setdefault(column, {}), 7919 if column == "fresh" else 0
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(ROOT / "th_utils", folder / "th_utils", ignore=shutil.ignore_patterns("__pycache__"))
@@ -140,7 +139,7 @@ def main(column: str, *chapters: str) -> None:
             found, failed = outcomes(path, folder, model, shift)
             day = f"{datetime.now(UTC):%Y-%m-%d}"
             new = [one | set_when.get(one["text"], {}) | {"tried": day} for one in found if one["text"] not in known]
-            kept[path.stem] = {"commit": commit.strip(), "claims": [*known.values(), *new], "not run": failed}
+            kept[path.stem] = {"commit": build.commit(), "claims": [*known.values(), *new], "not run": failed}
             LEDGER.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
             held = sum(one["holds"] for one in new)
             print(f"{column}, {path.stem}: {held} of {len(new)} hold; not run: {failed}", flush=True)
