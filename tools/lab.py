@@ -18,7 +18,7 @@ from th_utils.tasks import ioi, laundry_list
 OUT = Path(__file__).resolve().parents[1] / "book" / "lab.json"
 DIAL = (20, 0, 0)
 NAMED = {  # component -> what the chapters found of it, and what a reader meets at the ends of its slider
-    DIAL: ("the message of chapters 00, 03, 04 and 05: whom to look at", ["the first name", "the second name"]),
+    DIAL: ("the message of chapters 00, 03, 04 and 05: whom to look at", ["before ‘and’", "after ‘and’"]),
     (20, 0, 3): ("of the same head, next in chapter 03, far behind", None),
     (20, 0, 5): ("of the same head, third axis of chapter 04's map", None),
     (19, 2, 7): ("of the other S-inhibition head", None),
