@@ -32,14 +32,18 @@ function dialCard(parent, first, channel, limit, live, changed, removed) {
   const share = add(says, "span", "", { class: "lab-says" });
   if (removed) button(top, "×", removed, { class: "lab-cross", "aria-label": `Remove the dial ${name}` });
 
+  const turn = part => { // at once: what is typed next may come before the answer does
+    mode = part.mode;
+    changed(part);
+  };
   const modes = add(card, "div", "", { class: "lab-modes", role: "group", "aria-label": `What is done to ${name}` });
   const choices = MODES.map(([mode, text]) => button(modes, text, () => {
-    if (mode === "set") changed({ mode, value: state.now ?? state.own });
-    else if (mode === "scale") changed({ mode, value: 1 });
-    else changed({ mode: "off", value: 0 });
+    if (mode === "set") turn({ mode, value: state.now ?? state.own });
+    else if (mode === "scale") turn({ mode, value: 1 });
+    else turn({ mode: "off", value: 0 });
   }, { "data-mode": mode }));
-  button(modes, "zero", () => changed({ mode: "set", value: 0 }));
-  button(modes, "reverse", () => changed({ mode: "scale", value: -1 }));
+  button(modes, "zero", () => turn({ mode: "set", value: 0 }));
+  button(modes, "reverse", () => turn({ mode: "scale", value: -1 }));
 
   const track = add(card, "div", "", { class: "lab-track" });
   const bands = (channel?.natural || []).map(([low, , high], i) => {
@@ -60,7 +64,7 @@ function dialCard(parent, first, channel, limit, live, changed, removed) {
     mark.style.left = `${at(from)}%`;
     mark.style.width = `${at(to) - at(from)}%`;
   }
-  const moved = value => changed({ mode: mode === "scale" ? "scale" : "set", value });
+  const moved = value => turn({ mode: mode === "scale" ? "scale" : "set", value });
   slider.oninput = () => moved(Number(slider.value));
   number.onchange = () => { if (number.value !== "" && Number.isFinite(number.valueAsNumber)) moved(number.valueAsNumber); };
 
@@ -76,10 +80,10 @@ function dialCard(parent, first, channel, limit, live, changed, removed) {
     reading.firstChild.textContent = scales ? "c × " : "c = ";
     choices.forEach(one => one.setAttribute("aria-pressed", String(one.dataset.mode === mode)));
     const worded = channel?.ends && !scales;
-    low.textContent = worded ? `← look at ${channel.ends[0]}` : signed(-reach, 0);
-    high.textContent = worded ? `look at ${channel.ends[1]} →` : signed(reach, 0);
+    low.textContent = worded ? `← look ${channel.ends[0]}` : signed(-reach, 0);
+    high.textContent = worded ? `look ${channel.ends[1]} →` : signed(reach, 0);
     slider.setAttribute("aria-valuetext", scales ? `${signed(value, 2)} times its own` :
-      `${signed(value)}${worded ? `, towards “${channel.ends[value < 0 ? 0 : 1]}”` : ""}`);
+      `${signed(value)}${worded ? `, to look ${channel.ends[value < 0 ? 0 : 1]}` : ""}`);
     track.toggleAttribute("data-hatched", Boolean(channel) && !scales);
     bands.forEach((band, i) => {
       band.hidden = scales;

@@ -38,6 +38,8 @@ function start() {
       } else if (kind === "refused") refuse(value);
       else if (kind === "answer" && worker === found) {
         attention = value.before || attention;
+        const [given, wanted] = [value, state].map(({ prompt: text, dials }) => JSON.stringify([text, dials]));
+        ROOT.toggleAttribute("data-settled", given === wanted); // what is shown then is what was asked last
         const asked = [value, state].map(({ prompt: text, dials }) => [text, ...dials.map(nameOf)].join("\n"));
         if (asked[0] === asked[1]) show(fromWorker(value, attention), value.dials); // else a newer answer is on its way
       }
@@ -104,6 +106,7 @@ function start() {
   // --- what the reader does ---
   prompt.oninput = () => {
     state.prompt = prompt.value;
+    ROOT.removeAttribute("data-settled");
     clearTimeout(later);
     later = setTimeout(request, SETTLED);
   };
@@ -152,6 +155,7 @@ function start() {
   }
   function request() {
     clearTimeout(later);
+    ROOT.removeAttribute("data-settled");
     const { dials, prompt: text, words: watched } = state;
     if (worker) {
       worker.postMessage({ ask: { prompt: text, dials: dials.map(dial => ({ ...dial })), words: watched } });

@@ -38,11 +38,12 @@ def answers(tab) -> int:
 
 
 def settle(tab, before: int) -> None:
-    """Wait for an answer after the first `before`, and until no newer one comes."""
+    """Wait for an answer after the first `before`, until it is the one to what was asked last."""
+    settled = tab.locator(".th-lab[data-settled][data-ms]:not([data-ms=''])")
     for _ in range(600):
         now = answers(tab)
         tab.wait_for_timeout(120)
-        if now > before and answers(tab) == now and tab.locator(".th-lab").get_attribute("data-ms"):
+        if now > before and answers(tab) == now and settled.count():
             return
     raise AssertionError("no answer came")
 
