@@ -1,14 +1,13 @@
 // The channel playground (channel_playground.py says what is shipped). Follows live.js.
 const STYLE = `
-  .th-channel-playground[data-live] { max-width: 860px; padding: 4px 8px; background: none }
+  .th-channel-playground[data-live] { padding: 4px 8px; background: none }
   .th-channel-playground > strong { font-size: 22px; line-height: 1.2; letter-spacing: -.01em }
-  .th-channel-playground p { margin: 2px 0 }
+  .th-channel-playground > p { margin: 2px 0 }
   .th-channel-playground svg { display: block; width: 100%; overflow: visible }
   .th-channel-playground svg text { font: 600 13px system-ui, sans-serif; fill: var(--th-ink) }
   .th-channel-playground svg text.th-fine { font-weight: 400; font-size: 11px }
   .th-channel-playground .th-halo { stroke: var(--th-paper); stroke-width: 4px; paint-order: stroke }
-  .th-channel-playground button { min-width: 44px; min-height: 44px; padding: 2px 5px; justify-content: center }
-  .th-channel-playground button[aria-pressed=true] { border-width: 2px; font-weight: 600 }
+  .th-channel-playground button { min-width: 44px; min-height: 44px; padding: 2px 5px }
   .th-channel-playground .th-io { color: var(--th-io); font-weight: 700 }
   .th-channel-playground .th-s { color: var(--th-s); font-weight: 700 }
   .th-channel-playground .th-mover { color: var(--th-mover); font-weight: 700 }
@@ -35,10 +34,8 @@ const STYLE = `
     .th-channel-playground > p { font-size: 13px; line-height: 1.3 }
     .th-channel-playground .th-sentence { font-size: 15px; min-height: 2.6em } /* so that nothing below jumps */
   }`;
-const THUMB = 8; // half of a slider's knob, which does not leave its track
 
 const percent = share => `${Math.round(share * 100)}%`;
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 // Between the settings at which the model was run: the one below and how far on to the next.
 function between(grid, share) {
@@ -92,15 +89,10 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     set(other ? other[1] : -own());
   };
   add(buttons, "button", "Its own", { type: "button" }).onclick = () => set(own());
-  const more = add(add(controls, "div"), "button", "Curve ▸", { type: "button", "aria-expanded": "false" });
+  const more = toggle(add(controls, "div"), "Curve", paint);
   const curve = draw(figure, "svg", { class: "th-curve", role: "img" });
   const foot = add(figure, "small", `Shaded: where 95% of ${data.count} unedited prompts lie, one band for each order of the names. ` +
     `Hatched: where none of them goes. The whole model was run at ${data.grid.length} settings; the page draws straight lines in between.`);
-  more.onclick = () => {
-    more.ariaExpanded = String(more.ariaExpanded !== "true");
-    more.textContent = `Curve ${more.ariaExpanded === "true" ? "▾" : "▸"}`;
-    paint();
-  };
   slider.oninput = () => {
     state.value = Number(slider.value) * side();
     paint();
