@@ -3,6 +3,7 @@
 Whole patterns are circuitsvis', from one copy of its script, by mouse and by keys.
 """
 
+import numpy as np
 import pytest
 import torch
 from pages import html, served, settle
@@ -13,8 +14,9 @@ from th_utils.views.live.attention_viewer import IN_BOOK, bundle
 TOKENS, HEADS = ["BOS", " Ana", " $b", " and", " said"], ["1.0", "1.1", "2.0"]
 TEXT = ("a finding", "an attention viewer of a few heads")
 RIBBONS = """() => [...document.querySelectorAll(".th-scene path")].map(path => [
-    Number(path.getAttribute("stroke-width")), path.getPointAtLength(0).x, path.getPointAtLength(path.getTotalLength()).x,
-    getComputedStyle(path).stroke, getComputedStyle(document.querySelector(".th-token[aria-pressed=true]")).borderColor])"""
+    Number(path.getAttribute("stroke-width")),
+    path.getPointAtLength(0).x, path.getPointAtLength(path.getTotalLength()).x, getComputedStyle(path).stroke,
+    getComputedStyle(document.querySelector(".th-token[aria-pressed=true]")).borderColor])"""
 OPEN = "Whole patterns, in circuitsvis"
 
 
@@ -47,11 +49,12 @@ def test_ribbons_go_from_the_token_that_looks_to_what_it_looks_at(show, patterns
     row = patterns[0, 2]
     ribbons = tab.evaluate(RIBBONS)
     assert len(ribbons) == int((row >= 0.015).sum()) > 1
-    assert [ribbon[0] for ribbon in ribbons] == pytest.approx([max(1, 22 * x) for x in row.tolist() if x >= 0.015], abs=0.1)
+    widths = [max(1, 22 * x) for x in row.tolist() if x >= 0.015]
+    assert [ribbon[0] for ribbon in ribbons] == pytest.approx(widths, abs=0.1)
     starts = [ribbon[1] for ribbon in ribbons if ribbon[1] - ribbon[2] > 20]
     assert len(set(starts)) == 1, "all but the one to itself come from one place"
     assert {tuple(ribbon[3:]) for ribbon in ribbons} == {("rgb(138, 100, 0)", "rgb(138, 100, 0)")}
-    torch.testing.assert_close(torch.tensor(drawn[0].axes[0].images[0].get_array()), patterns[:, 2])
+    np.testing.assert_allclose(drawn[0].axes[0].images[0].get_array(), patterns[:, 2], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("width", "most"), [(790, 420), (358, 600)])
@@ -83,7 +86,7 @@ def test_in_a_kernel_the_figure_needs_no_other_file(show, patterns, monkeypatch)
 def test_circuitsvis_is_given_the_patterns(show, patterns, monkeypatch):
     monkeypatch.delenv("TH_STATIC", raising=False)
     tab = show(th.live.attention_viewer(TOKENS, patterns, HEADS, *TEXT, whole=True))
-    tab.evaluate("() => { CircuitsVis.render = (place, kind, given) => { window.given = given; } }")
+    tab.evaluate("() => { window.CircuitsVis = { render: (place, kind, given) => { window.given = given; } } }")
     tab.get_by_role("button", name=OPEN).click()
     settle(tab)
     given = tab.evaluate("window.given")

@@ -116,7 +116,10 @@ enliven("composition-explorer", STYLE, (figure, data, paint) => {
   function drawProfile() {
     const open = more.ariaExpanded === "true";
     profile.style.display = open ? "block" : "none";
-    if (!open) return;
+    if (!open) {
+      profile.width = 0;
+      return;
+    }
     const reader = now();
     const part = reader.parts[state.writer];
     const name = reader.names[state.writer];

@@ -2,14 +2,15 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 
 from ..figure import View, rounded
 
 
-def frame_slider(frames: Mapping[str, View], label: str, start: str | None = None, at: Sequence[float] | None = None,
-                 marks: Mapping[str, float] | None = None) -> View:  # fmt: skip
+def frame_slider(frames: Mapping[str, View], label: str, start: str | None = None, at: Sequence[Real] | None = None,
+                 marks: Mapping[str, Real] | None = None) -> View:  # fmt: skip
     """Show pictures that the reader goes through with a slider, by mouse, touch or arrow keys.
 
     `frames`: what is written beside the slider ("200") -> the picture; `label`: what they run over ("training step").

@@ -17,7 +17,7 @@ const CSS = `
   .th-live svg text { font: 12px var(--th-sans, system-ui, sans-serif); fill: var(--th-ink) }
   .th-live :focus-visible { outline: 2px solid var(--th-ink); outline-offset: 1px }
   .th-live strong, .th-live small { display: block }
-  @media (pointer: coarse) { .th-live button, .th-live input { min-width: 44px; min-height: 44px } }`;
+  @media (pointer: coarse) { .th-live[data-live] :is(button, input) { min-width: 44px; min-height: 44px } }`;
 const THUMB = 8; // half of a slider's knob, which does not leave its track
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const nearest = (values, value) =>
