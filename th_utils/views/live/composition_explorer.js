@@ -115,7 +115,7 @@ enliven("composition-explorer", STYLE, (figure, data, paint) => {
 
   function drawProfile() {
     const open = more.ariaExpanded === "true";
-    profile.style.display = open ? "block" : "none";
+    profile.style.cssText = open ? "" : "display: none";
     if (!open) {
       profile.width = 0;
       return;

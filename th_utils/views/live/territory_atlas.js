@@ -4,17 +4,17 @@ const STYLE = `
   .th-territory-atlas canvas { flex: 1 1 320px; min-width: 0; cursor: crosshair; touch-action: pan-y }
   .th-territory-atlas .th-side { flex: 1 1 200px; display: block; margin: 0 }
   .th-territory-atlas .th-row { display: grid; grid-template-columns: 4.5em minmax(60px, 1fr) 3.6em; margin: 0; line-height: 1.45 }
-  .th-territory-atlas .th-row :last-child { text-align: right; font-variant-numeric: tabular-nums }
+  .th-territory-atlas .th-row :last-child { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
   .th-territory-atlas .th-row[data-wins] { font-weight: 700 }
   .th-territory-atlas .th-bar { display: block; height: 14px; border: 1px solid var(--th-ink); min-width: 1px }
-  .th-territory-atlas label { display: flex; flex: 1 1 140px; align-items: center; gap: 8px }
+  .th-territory-atlas label { display: flex; flex: 1 1 160px; min-width: 0; align-items: center; gap: 8px }
   .th-territory-atlas input { flex: 1 1 80px; min-width: 0; min-height: 30px; accent-color: var(--th-message) }
   .th-territory-atlas label output { min-width: 3em; font-weight: 600; font-variant-numeric: tabular-nums }
   .th-territory-atlas p { margin: 2px 0 }
   @media (max-width: 560px) {
     .th-territory-atlas .th-side { display: grid; grid-template-columns: 1fr 1fr; gap: 0 10px }
     .th-territory-atlas .th-side > span { grid-column: 1 / 3 }
-    .th-territory-atlas .th-row { grid-template-columns: 4.4em minmax(16px, 1fr) 3.4em }
+    .th-territory-atlas .th-row { grid-template-columns: 4.2em minmax(16px, 1fr) auto }
     .th-territory-atlas p { line-height: 1.25 }
   }`;
 const LEFT = 40, TOP = 20, BOTTOM = 20; // pixels around the map, for the axes
@@ -87,7 +87,7 @@ enliven("territory-atlas", STYLE, (figure, { axes, panels, names, steps, unit, o
   map.onpointermove = event => { if (map.hasPointerCapture(event.pointerId)) point(event); };
 
   function drawMap() {
-    const [width, height] = [map.clientWidth, figure.clientWidth < 560 ? 210 : 236];
+    const [width, height] = [map.clientWidth, figure.clientWidth < 560 ? 190 : 236];
     const pen = pencil(map, height);
     if (!pen) return;
     const [wide, high] = [(width - LEFT) / across.length, (height - TOP - BOTTOM) / up.length];
