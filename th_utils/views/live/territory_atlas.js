@@ -7,7 +7,7 @@ const STYLE = `
   .th-territory-atlas .th-row :last-child { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
   .th-territory-atlas .th-row[data-wins] { font-weight: 700 }
   .th-territory-atlas .th-bar { display: block; height: 14px; border: 1px solid var(--th-ink); min-width: 1px }
-  .th-territory-atlas label { display: flex; flex: 1 1 160px; min-width: 0; align-items: center; gap: 8px }
+  .th-territory-atlas label { display: flex; flex: 1 1 160px; min-width: 0; overflow-wrap: break-word; align-items: center; gap: 8px }
   .th-territory-atlas input { flex: 1 1 80px; min-width: 0; min-height: 30px; accent-color: var(--th-message) }
   .th-territory-atlas label output { min-width: 3em; font-weight: 600; font-variant-numeric: tabular-nums }
   .th-territory-atlas p { margin: 2px 0 }
