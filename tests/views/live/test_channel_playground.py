@@ -171,7 +171,7 @@ def test_the_curve_opens_and_its_ring_can_be_dragged(show, view, base, target):
 
 
 def test_it_can_be_gone_through_step_by_step(show, view, base, target):
-    """Read, tell, look, answer, turn: a part is seen from its step on, and what is said are the figure's own numbers."""
+    """Read, tell, look, answer, turn: a part is seen from its step on, and the numbers are the figure's own."""
     tab, shipped = show(view), data(view)
     figure, guide = tab.locator("figure"), tab.locator("p[aria-live]").first
     right, wrong = shipped["prompts"][0]["words"]
@@ -186,8 +186,8 @@ def test_it_can_be_gone_through_step_by_step(show, view, base, target):
         assert [one.is_visible() for one in seen] == [step >= first for first in (1, 2, 3)]
         if step == 2:
             looks = [float(share) for share in figure.get_attribute("data-attention").split()]
-            for mark in shipped["prompts"][0]["marks"]:
-                assert f"{looks[mark]:.0%} of its attention" in guide.inner_text()
+            for name, mark in zip((right, wrong), shipped["prompts"][0]["marks"], strict=True):
+                assert f"{name} {looks[mark]:.0%}" in guide.inner_text()
     own = float(target.coordinates(base)[0, 0])
     assert float(figure.get_attribute("data-value")) != pytest.approx(own, abs=1e-3)
     tab.get_by_role("button", name="Show all").press("Enter")

@@ -28,6 +28,11 @@ const STYLE = `
   .th-channel-playground .th-controls { gap: 4px 14px; margin: 2px 0 }
   .th-channel-playground .th-controls div { margin: 0; gap: 4px }
   .th-channel-playground .th-curve { height: 210px; touch-action: pan-y; cursor: ew-resize }
+  @media (min-width: 561px) {
+    .th-channel-playground[data-live] { position: relative }
+    .th-channel-playground .th-next { position: absolute; right: 8px; top: 4px }
+    .th-channel-playground > strong, .th-channel-playground > p:not(.th-sentence) { padding-right: 130px }
+  }
   @media (max-width: 560px) {
     .th-channel-playground .th-dial { grid-template-columns: auto auto; font-size: 13px }
     .th-channel-playground .th-dial span:last-of-type { grid-row: 1; grid-column: 2; text-align: right }
@@ -94,7 +99,7 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
   };
   add(buttons, "button", "Opposite", { type: "button" }).onclick = opposite;
   add(buttons, "button", "Its own", { type: "button" }).onclick = () => show({});
-  const next = add(buttons, "button", "", { type: "button" });
+  const next = add(buttons, "button", "", { type: "button", class: "th-next" });
   next.onclick = () => {
     show({ step: (state.step + 1) % 6 });
     if (state.step === 5) opposite();
@@ -286,12 +291,12 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     figure.dataset.step = state.step;
     told.hidden = state.step > 0;
     const seenAt = order.filter(name => prompt.marks[name] >= 0)
-      .map(name => `${percent(shares[prompt.marks[name]])} of its attention to ${prompt.words[name]}`).join(" and ");
+      .map(name => `${prompt.words[name]} ${percent(shares[prompt.marks[name]])}`).join(" and ");
     const times = name => prompt.tokens.filter(token => token.trim() === prompt.words[name]).length;
     const [right, wrong] = prompt.words.map((word, name) => `${word} ${["is not named", "is named once", "is named twice"][times(name)] || "recurs"}`);
     const steps = ["", `The sentence: ${right}, ${wrong}. The right answer is ${prompt.words[0]}.`,
       `Head ${axis().name.split(".").slice(0, 2).join(".")} tells: it leaves a message at the last word. The needle shows which.`,
-      `Head ${data.heads[state.head]} looks: so told, it gives ${seenAt}.`,
+      `Head ${data.heads[state.head]} looks: so told, it gives ${seenAt} of its attention.`,
       "The whole model answers, with all its heads.",
       "Now the opposite message. Where does the head look, and does the answer follow?"];
     const line = state.step ? `${state.step} of 5. ${steps[state.step]}` : "";
