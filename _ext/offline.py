@@ -34,8 +34,8 @@ def copy_scripts(app, config) -> None:
             script = target / f"{name}.js"
             script.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source / "es5" / f"{name}.js", script)  # the last marks the copy as complete
-    gallery = import_module("th_utils.views.live.pattern_gallery")  # one script for all its figures
-    (static.parent / gallery.IN_BOOK).write_text(gallery.bundle(), encoding="utf8")
+    viewer = import_module("th_utils.views.live.attention_viewer")  # one script for all its figures
+    (static.parent / viewer.IN_BOOK).write_text(viewer.bundle(), encoding="utf8")
 
 
 def add_policy(app, pagename, templatename, context, doctree) -> None:

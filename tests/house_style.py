@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from th_utils.views import figure as house
-from th_utils.views.palette import COLOURS, ROLES
+from th_utils.views.palette import COLOURS, PLACES, ROLES
 
 RISING, DIVERGING = ("Blues", "Blues_r", "viridis", "cividis"), ("RdBu", "RdBu_r")
-_OURS = [*COLOURS, *(light for light, _ in ROLES.values())]
+_OURS = [*COLOURS, *PLACES, *(light for light, _ in ROLES.values())]
 _ALLOWED = np.concatenate([[*map(to_rgb, _OURS)], *(colormaps[name](range(256))[:, :3] for name in RISING)])
 
 

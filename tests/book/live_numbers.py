@@ -42,6 +42,15 @@ def attention_viewer(figure, data, hand):
         said = figure.locator("p").inner_text()
         assert said.startswith(f"Head {name} looks from “{data['tokens'][token].strip()}” ")
         assert f"% at “{data['tokens'][best].strip()}” (token {best})" in re.split(r"\), ", said)[0] + ")"
+        widths = [float(one.get_attribute("stroke-width")) for one in figure.locator(".th-scene path").all()]
+        np.testing.assert_allclose(widths, [max(1, 22 * share) for share in looks if share >= 0.015], atol=1e-3)
+    if (
+        data["source"] is not None
+    ):  # circuitsvis draws: that it shows the head that was asked for is all that can be read
+        names = [head["name"] for head in data["heads"]]
+        for head in (len(names) - 1, 0):
+            hand.press(figure.get_by_role("button", name="show head").nth(head))
+            figure.get_by_text(f"{names[head]} Zoomed").wait_for()
 
 
 def channel_playground(figure, data, hand):
@@ -90,6 +99,7 @@ def channel_playground(figure, data, hand):
 
 def composition_explorer(figure, data, hand):
     readers = figure.get_by_role("group", name="Reader").get_by_role("button")
+    measures = figure.get_by_role("group", name="Weights").get_by_role("button")
     for r in (0, len(data["readers"]) - 1):
         hand.press(readers.nth(r))
         reader = data["readers"][r]
@@ -101,34 +111,43 @@ def composition_explorer(figure, data, hand):
             name = figure.get_attribute("data-writer")
             own = reader["writers"].index([int(part) for part in name.split(".")])
             best, score, rank = reader["best"][own]
-            said = words(figure.locator("p"))
-            for part in (
-                f"{name} → {reader['name']}. ",
-                f"Whole head {whole[own]:.3f}, rank {1 + (whole > whole[own]).sum()} of {len(whole)}. ",
-                f"Best component {name}.{best}: {score:.3f}, rank {rank} of {levels.size}. ",
-                f"Measured effect {effect[own]:.2f}, rank {1 + (np.abs(effect) > abs(effect[own])).sum()} by size.",
+            measured = f"it ranks {1 + (np.abs(effect) > abs(effect[own])).sum()} of {len(whole)} heads."
+            for i, value, weighed in (
+                (1, whole[own], f"the whole head ranks {1 + (whole > whole[own]).sum()} of {len(whole)} heads"),
+                (0, score, f"its best component, {name}.{best}, ranks {rank} of {levels.size:,}"),
             ):
-                assert part in said, (said, part)
+                hand.press(measures.nth(i))
+                said = f"{name} as a writer into {reader['name']}: by weights {weighed}, by measurement {measured}"
+                assert words(figure.locator("p")) == said
+                one, other = map(words, figure.locator(".th-boards span").all())
+                assert one.endswith(f": {value:.3f}") and other == f"By measurement: {effect[own]:.2f}"
             level = levels[own, best]
             assert level == levels[own].max() and (levels > level).sum() < rank <= (levels >= level).sum()
 
 
 def frame_slider(figure, data, hand):
     slider, image = figure.get_by_role("slider"), figure.locator("img")
-    assert slider.input_value() == str(data["start"])
+    places = [frame["at"] for frame in data["frames"]]
+    assert float(slider.input_value()) == places[data["start"]]
     seen = set()
     for share in (0.02, 0.98):
         hand.slide(slider, share)
-        frame = data["frames"][int(slider.input_value())]
+        frame = data["frames"][places.index(float(slider.input_value()))]
         seen.add(frame["name"])
         assert image.get_attribute("src").endswith(frame["png"]) and image.get_attribute("alt") == frame["alt"]
         assert figure.locator("output").inner_text() == slider.get_attribute("aria-valuetext") == frame["name"]
     assert len(seen) > 1
+    for name, at in data["marks"]:  # where it would be on the slider
+        track, tick = slider.bounding_box(), figure.locator("svg text").get_by_text(name, exact=True).bounding_box()
+        share = (at - places[0]) / (places[-1] - places[0])
+        middle = track["x"] + 8 + share * (track["width"] - 16)
+        assert tick["x"] - 2 <= middle <= tick["x"] + tick["width"] + 2
 
 
 def territory_atlas(figure, data, hand):
     slider, panels = figure.get_by_role("slider"), figure.get_by_role("group", name="Show").get_by_role("button")
     axes = [np.array(axis["values"]) for axis in data["axes"]]
+    assert panels.nth(data["start"]).get_attribute("aria-pressed") == "true"
     for p in (0, len(data["panels"]) - 1):
         hand.press(panels.nth(p))
         hand.press(figure.get_by_role("button", name="Where the model is"))
@@ -151,15 +170,7 @@ def territory_atlas(figure, data, hand):
             assert f"{data['outcome']} {first} wins" in said and f"of {data['outcome']} {second}" in said
 
 
-def pattern_gallery(figure, data, hand):
-    """circuitsvis draws; that it shows the head that was asked for is all that can be read."""
-    for head in (len(data["names"]) - 1, 0):
-        hand.press(figure.get_by_role("button", name="show head").nth(head))
-        figure.get_by_text(f"{data['names'][head]} Zoomed").wait_for()
-
-
 SHOWS = {
     one.__name__.replace("_", "-"): one
-    for one in (attention_viewer, channel_playground, composition_explorer, frame_slider, pattern_gallery,
-                territory_atlas)
-}  # fmt: skip
+    for one in (attention_viewer, channel_playground, composition_explorer, frame_slider, territory_atlas)
+}

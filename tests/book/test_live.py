@@ -29,7 +29,8 @@ FRESH = """async () => {
         code.forEach(old => old.replaceWith(Object.assign(document.createElement("script"), { text: old.text })));
     });
 }"""
-OPEN = """() => document.querySelectorAll("figure.th-pattern-gallery > button").forEach(button => button.click())"""
+LIBRARY = "figure.th-attention-viewer > button[aria-expanded]"
+OPEN = """selector => document.querySelectorAll(selector).forEach(one => one.ariaExpanded === "true" || one.click())"""
 ROLES = "button|slider|combobox|link|application|checkbox|img"
 KEYS = [("ArrowLeft", "ArrowRight"), ("ArrowUp", "ArrowDown")]
 
@@ -78,9 +79,12 @@ def page_name(request):
 
 def open_libraries(tab):
     """What is loaded on demand: circuitsvis, which then draws the figure."""
-    tab.evaluate(OPEN)
-    tab.wait_for_function("""() => [...document.querySelectorAll("figure.th-pattern-gallery[data-live]")]
-        .every(figure => figure.querySelector("canvas"))""")
+    tab.evaluate(OPEN, LIBRARY)
+    tab.wait_for_function(
+        """selector => [...document.querySelectorAll(selector)]
+        .every(button => button.parentElement.querySelector("[aria-label^='show head']"))""",
+        arg=LIBRARY,
+    )
     settle(tab)
 
 
@@ -156,6 +160,12 @@ def test_figures_are_alive_and_every_control_has_a_name(desk):
 
 
 def test_every_control_works_and_can_be_undone(hand):
+    for library in hand.tab.locator(LIBRARY).all():  # closed again, what it opened is gone
+        before = words(library.locator(".."))
+        hand.press(library)
+        assert words(library.locator("..")) != before and not library.locator("..").locator("canvas").count()
+        hand.press(library)
+    open_libraries(hand.tab)
     for figure, *_ in figures(hand.tab):
         for group in button_groups(figure):
             pressed = [one for one in group if one.get_attribute("aria-pressed") == "true"]

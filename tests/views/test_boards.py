@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 
 import th_utils as th
 from th_utils.views.boards import shades
@@ -72,5 +73,5 @@ def test_attention_shows_a_row_for_every_head_without_the_padding(drawn):
 
 
 def test_shades_rise_in_lightness():
-    light = [np.dot(np.power(shade[:3], 2.2), (0.2126, 0.7152, 0.0722)) for shade in shades(8)]
+    light = [np.dot(np.power(to_rgb(shade), 2.2), (0.2126, 0.7152, 0.0722)) for shade in shades(8)]
     assert (np.diff(light) > 0.01).all()

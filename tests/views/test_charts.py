@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 import th_utils as th
 from th_utils import Estimate
 from th_utils.views import COLOURS, GREY
+from th_utils.views.palette import PLACES
 
 TEXT = {"title": "a finding", "alt": "a chart of planted numbers for a test"}
 XY = {"xlabel": "x", "ylabel": "y"}
@@ -105,3 +106,9 @@ def test_clouds_are_named_at_their_means_on_common_axes(drawn):
 def test_places_in_words():
     places = [th.views.nth(i) for i in (0, 1, 2, 3, 10, 11, 12, 20, 21, 111)]
     assert places == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "112th"]
+
+
+def test_curves_of_places_have_the_colours_of_places(drawn):
+    curves = {th.views.nth(i): [0.0, 1.0 + i] for i in range(5)}
+    th.views.lines([0, 1], curves, "a finding", "five rising lines, one for each place", "x", "y", places=True)
+    assert [line.get_color() for line in drawn[0].axes[0].lines[:5]] == list(PLACES[:5])

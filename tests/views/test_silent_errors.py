@@ -26,8 +26,12 @@ def heatmap(values):
     return th.views.heatmap(values, ["row"], LABELS, *TEXT, "share", "x", "y")
 
 
-def viewer(patterns=PATTERNS, tokens="abc", names=LABELS):
-    return th.live.attention_viewer(list(tokens), patterns, names, *TEXT)
+def viewer(patterns=PATTERNS, tokens="abc", names=LABELS, **options):
+    return th.live.attention_viewer(list(tokens), patterns, names, *TEXT, **options)
+
+
+def slider(**options):
+    return th.live.frame_slider({name: th.views.bars({name: 1}, *TEXT, "u") for name in LABELS}, "step", **options)
 
 
 def floors(**lines):
@@ -61,7 +65,12 @@ REFUSED = {
     "patterns of other tokens": (lambda: viewer(tokens="ab"), r"\(2, 2, 2\), .* got \(2, 3, 3\)"),
     "patterns over 1 as bytes": (lambda: viewer(3 * PATTERNS), "between 0 and 1"),
     "patterns of NaN as bytes": (lambda: viewer(NAN * PATTERNS), "between 0 and 1"),
-    "a gallery of scores": (lambda: th.live.pattern_gallery(list("abc"), -PATTERNS, LABELS, *TEXT), "between 0 and 1"),
+    "a role that has no colour": (lambda: viewer(role="speaker"), "role must be one of"),
+    "frames that step back": (lambda: slider(at=[1, 0]), "rise from frame to frame"),
+    "one place for two frames": (lambda: slider(at=[1]), "2 in all"),
+    "a mark beyond the last frame": (lambda: slider(marks={"here": 2}), "between 0 and 1"),
+    "a place without a colour": (lambda: atlas(names=list("ABCDEFGHIJ"), shares={"p": torch.full((8, 9), 0.1)},
+                                               natural={"p": torch.zeros(9, 3)}), "2-8 outcomes"),
     "unequal steps": (lambda: atlas(GRID | {"z": [0, 1, 5]}), "axis 'z' must be .* equal steps"),
     "another grid": (lambda: atlas(GRID | {"z": [0, 1, 2]}), r"\[12 points, 2-2 outcomes\], got \(8, 2\)"),
     "an outcome without a name": (lambda: atlas(names=["A"]), "2-1 outcomes"),

@@ -10,11 +10,12 @@ from matplotlib.patches import Rectangle
 from ..stats import array
 from ..weights.heads import check_head, label
 from .figure import HALO, View, finish, new
+from .palette import PLACES
 
 
 def shades(n: int) -> list:
-    """Return n ordered colours, dark to light, that also differ in grey."""
-    return [colormaps["viridis"](x) for x in np.linspace(0, 0.95, max(n, 2))]
+    """Return the colours of n places in a list, dark to light, which also differ in grey; up to 8 they are fixed."""
+    return list(PLACES[:n]) if n <= len(PLACES) else [colormaps["viridis"](x) for x in np.linspace(0, 0.95, n)]
 
 
 def check_labels(labels, names: Sequence[str], panel: str) -> np.ndarray:

@@ -72,19 +72,22 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, do
 
 
 def lines(x, series: Mapping[str, object], title: str, alt: str, xlabel: str, ylabel: str,
-          marks: Mapping[str, float] | None = None) -> View:  # fmt: skip
+          marks: Mapping[str, float] | None = None, places: bool = False) -> View:  # fmt: skip
     """Draw curves over `x` with bands, one per name; `marks` are named vertical lines.
+
+    With `places` the curves are those of places in a list, in order, and have their colours.
 
     A mapping of mappings draws one panel per outer name, on one vertical axis; panels of the same names share a legend.
     """
     panels = series if isinstance(next(iter(series.values())), Mapping) else {"": series}
     figure, axes = new(4.2 * max(len(panels), 1.7), 3.4, len(panels))
     for axis, (panel, curves) in zip(axes, panels.items(), strict=True):
+        colours = shades(len(curves)) if places else COLOURS
         for i, (name, values) in enumerate(curves.items()):
             value, low, high = np.array([Estimate.of(v) for v in values]).T
-            axis.plot(x, value, color=COLOURS[i % 7], marker=MARKERS[i % 7], ms=4, lw=1.6, label=name)
+            axis.plot(x, value, color=colours[i % len(colours)], marker=MARKERS[i % 7], ms=4, lw=1.6, label=name)
             if (low < high).any():
-                axis.fill_between(x, low, high, color=COLOURS[i % 7], alpha=0.2)
+                axis.fill_between(x, low, high, color=colours[i % len(colours)], alpha=0.2)
         for name, at in (marks or {}).items():
             axis.axvline(at, color=GREY, ls="--", lw=1)
             across = axis.get_xaxis_transform()

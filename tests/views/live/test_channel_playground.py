@@ -170,6 +170,31 @@ def test_the_curve_opens_and_its_ring_can_be_dragged(show, view, base, target):
     assert float(figure.get_attribute("data-value")) == pytest.approx(own, abs=1e-4)
 
 
+def test_it_can_be_gone_through_step_by_step(show, view, base, target):
+    """Read, tell, look, answer, turn: a part is seen from its step on, and the numbers are the figure's own."""
+    tab, shipped = show(view), data(view)
+    figure, guide = tab.locator("figure"), tab.locator("p[aria-live]").first
+    right, wrong = shipped["prompts"][0]["words"]
+    head = shipped["axes"][0]["name"].rsplit(".", 1)[0]
+    said = (f"{right} is named once, {wrong} is named twice", f"Head {head} tells", f"Head {th.label(HEADS[0])} looks",
+            "The whole model answers", "the opposite message")  # fmt: skip
+    seen = (tab.locator(".th-dial"), tab.locator("g.th-looks").first, tab.locator(".th-sentence"))
+    for step, words in enumerate(said):
+        tab.locator("button", has_text="▸").first.press("Enter")
+        settle(tab)
+        assert words in guide.inner_text() and guide.inner_text().startswith(f"{step + 1} of 5")
+        assert [one.is_visible() for one in seen] == [step >= first for first in (1, 2, 3)]
+        if step == 2:
+            looks = [float(share) for share in figure.get_attribute("data-attention").split()]
+            for name, mark in zip((right, wrong), shipped["prompts"][0]["marks"], strict=True):
+                assert f"{name} {looks[mark]:.0%}" in guide.inner_text()
+    own = float(target.coordinates(base)[0, 0])
+    assert float(figure.get_attribute("data-value")) != pytest.approx(own, abs=1e-3)
+    tab.get_by_role("button", name="Show all").press("Enter")
+    settle(tab)
+    assert not guide.inner_text() and float(figure.get_attribute("data-value")) == pytest.approx(own, abs=1e-4)
+
+
 @pytest.mark.parametrize(("width", "most"), [(790, 420), (358, 600)])
 def test_it_fits_a_projector_and_a_phone(show, model, weights, base, width, most):
     """One message, in the widths that a page of the book leaves on screens of 853 and of 390 pixels."""

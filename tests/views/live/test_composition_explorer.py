@@ -51,13 +51,21 @@ def test_the_page_names_the_ranks_that_the_scores_have(show, scores, view):
         parts, best = components[: reader[0], ..., j], components[layer, head, :, j].max()
         sentence = tab.locator("p").inner_text()
         for part in (
-            f"{writer} → {th.label(reader)}.",
-            f"rank {int((by_head > by_head[layer, head]).sum()) + 1} of {by_head.numel()}",
-            f"{writer}.{int(components[layer, head, :, j].argmax())}: {best:.3f}",
-            f"rank {int((parts > best).sum()) + 1} of {parts.numel()}",
-            f"rank {int((size > size[layer, head]).sum()) + 1} by size",
+            f"{writer} as a writer into {th.label(reader)}: by weights ",
+            f"its best component, {writer}.{int(components[layer, head, :, j].argmax())}, ",
+            f"ranks {int((parts > best).sum()) + 1} of {parts.numel():,}, ",
+            f"by measurement it ranks {int((size > size[layer, head]).sum()) + 1} of {size.numel()} heads.",
         ):
             assert part in sentence
+        told = [text.replace("−", "-") for text in tab.locator(".th-boards span").all_inner_texts()]
+        assert told == [f"By weights, best component: {best:.3f}", f"By measurement: {effects[layer, head, j]:.2f}"]
+        tab.get_by_role("button", name="whole head").click()
+        settle(tab)
+        rank = int((by_head > by_head[layer, head]).sum()) + 1
+        assert f"the whole head ranks {rank} of {by_head.numel()} heads, " in tab.locator("p").inner_text()
+        assert tab.locator(".th-boards span").first.inner_text().endswith(f": {by_head[layer, head]:.3f}")
+        tab.get_by_role("button", name="best component").click()
+        settle(tab)
         return layer, head
 
     assert check(0) == divmod(int(effects[:2, :, 0].abs().argmax()), 4)
@@ -68,10 +76,25 @@ def test_the_page_names_the_ranks_that_the_scores_have(show, scores, view):
     tab.get_by_role("button", name=th.label(READERS[1])).click()
     settle(tab)
     check(1)
-    box = grid.bounding_box()
-    grid.click(position={"x": 26 + (box["width"] - 26) * 0.5, "y": 18 * 2 + 9})
-    settle(tab)
-    assert check(1) == (1, 2)
+    for canvas, (layer, head) in ((grid, (1, 2)), (tab.locator("canvas.th-measured"), (0, 3))):  # the same cell in both
+        wide = (canvas.bounding_box()["width"] - 20) / 3
+        canvas.click(position={"x": 20 + wide * (layer + 0.5), "y": 18 * head + 9})
+        settle(tab)
+        assert check(1) == (layer, head)
+
+
+def test_components_are_shown_on_demand_and_boards_fit(show, view):
+    for width, most in ((790, 420), (358, 600)):
+        tab = show(view, width=width + 16)
+        assert tab.locator("figure").bounding_box()["height"] <= most
+        bars = tab.locator("canvas.th-profile")
+        assert not bars.is_visible()
+        tab.get_by_role("button", name="Its components").press("Enter")
+        settle(tab)
+        assert bars.is_visible() and "Composition scores of the 8 components" in bars.get_attribute("aria-label")
+        assert tab.locator("canvas.th-grid").bounding_box()["width"] > 300
+        top = [tab.locator(f"canvas.{name}").bounding_box()["y"] for name in ("th-grid", "th-measured")]
+        assert (top[0] == top[1]) == (width > 700), "side by side where there is room"
 
 
 def test_scores_that_do_not_fit_their_readers_are_refused(scores, refuses):

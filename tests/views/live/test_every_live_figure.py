@@ -1,11 +1,15 @@
 """What every live figure keeps: phones, dark pages, hostile words, keyboards, readers without scripts."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from house_style import check
 from pages import EVIL, html, settle
 
 import th_utils as th
+from th_utils.views.palette import css
 
 ALT = f"a figure that shows {EVIL} among other words"
 NAMES = [EVIL, "$b$", "c"]
@@ -41,23 +45,22 @@ def territory_atlas(tiny):
 
 def frame_slider(tiny):
     frames = {name: th.views.bars({name: 1.0}, EVIL, ALT, "unit") for name in NAMES}
-    return th.live.frame_slider(frames, EVIL, start=EVIL)
+    return th.live.frame_slider(frames, EVIL, start=EVIL, at=[0, 1, 5], marks={EVIL: 4})
 
 
 FIGURES = {
-    "attention_viewer": lambda tiny: th.live.attention_viewer(NAMES, causal(), NAMES, EVIL, ALT),
+    "attention_viewer": lambda tiny: th.live.attention_viewer(NAMES, causal(), NAMES, EVIL, ALT, whole=True),
     "channel_playground": channel_playground,
     "composition_explorer": composition_explorer,
     "frame_slider": frame_slider,
-    "pattern_gallery": lambda tiny: th.live.pattern_gallery(NAMES, causal(), NAMES, EVIL, ALT),
     "territory_atlas": territory_atlas,
 }
 
 
 @pytest.fixture(params=FIGURES)
 def make(request, tiny, monkeypatch):
-    # On a built page the gallery's library comes from the book: here it is inside the figure, as in a kernel.
-    monkeypatch.setenv("TH_STATIC", "0" if request.param == "pattern_gallery" else "1")
+    # On a built page the viewer's library comes from the book: here it is inside the figure, as in a kernel.
+    monkeypatch.setenv("TH_STATIC", "0" if request.param == "attention_viewer" else "1")
     return lambda: FIGURES[request.param](tiny)
 
 
@@ -78,8 +81,11 @@ def test_several_on_a_phone_in_the_dark_with_hostile_words(make, show):
 
 def test_every_control_is_reached_by_keyboard(make, show):
     tab = show(make())
-    if "pattern-gallery" in tab.content():
+    if "in circuitsvis" in tab.content():
+        tab.get_by_role("button", name="in circuitsvis").press("Enter")
         tab.get_by_text("Zoomed").wait_for()
+        tab.evaluate("() => { document.body.tabIndex = -1; document.body.focus(); }")
+        tab.evaluate("document.body.removeAttribute('tabindex')")
     controls = tab.locator("button, input, [tabindex], [role=button]").count()
     reached = set()
     for _ in range(controls):
@@ -94,3 +100,30 @@ def test_without_scripts_the_picture_is_there_in_the_house_style(make, show, dra
     assert tab.get_by_role("img", name=view.alt).is_visible() and tab.locator("img").count() == 1
     for figure in drawn:
         check(figure, figure.get_suptitle(), ALT)
+
+
+def test_controls_fit_a_finger(make, show):
+    tab = show(make(), width=390, has_touch=True, is_mobile=True)
+    small = tab.evaluate("""() => [...document.querySelectorAll("button, input")].filter(node => {
+        const { width, height } = node.getBoundingClientRect();
+        return Math.min(width, height) < 44;
+    }).map(node => node.outerHTML)""")
+    assert not small
+
+
+LIVE = Path(th.live.__file__).parent
+NAMED = "(?:black|white|gr[ae]y|red|green|blue|orange|purple|gold|tab:\\w+)"
+COLOUR = re.compile(
+    r"#[0-9a-fA-F]{3,8}\b|\b(?:rgb|hsl)a?\(" + rf"|[\"'`]{NAMED}[\"'`]"
+    rf"|(?:color|background|border|outline|fill|stroke)[^;}}`\n]*[: ]{NAMED}\b(?!-)"
+)
+
+
+@pytest.mark.parametrize("path", sorted([*LIVE.glob("*.js"), *LIVE.glob("*.py")]), ids=lambda path: path.name)
+def test_every_colour_is_one_of_the_palette(path):
+    """No literal colour, and no variable that the palette does not write."""
+    code = re.sub(r"//.*", "", path.read_text(encoding="utf8"))
+    assert not COLOUR.findall(code)
+    written = set(re.findall(r"--th-([\w-]+):", css())) | {"sans", "looks"}
+    used = set(re.findall(r"--th-([\w-]+)(?=[,)])", code)) | set(re.findall(r'colourOf\(\w+, "([\w-]+)"\)', code))
+    assert used <= written, used - written

@@ -5,10 +5,12 @@ import base64
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex, to_rgb
 from pages import data, press, settle
 
 import th_utils as th
 from th_utils.views.live.territory_atlas import STEPS
+from th_utils.views.palette import ON_PLACES, PLACES
 
 AXES = {"east": [-2.0, -1, 0, 1, 2], "north": [-3.0, -1, 1, 3], "up": torch.tensor([-10.0, 0, 10])}
 HOMES = {
@@ -56,13 +58,41 @@ def test_the_picture_is_the_map_nearest_to_the_natural_means(shares, drawn):
         assert axis.get_title().endswith("up = 0")
 
 
-def test_names_can_be_read_on_their_colours(view):
+def test_names_can_be_read_on_their_colours():
     def light(colour):
         return np.dot([(int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)], (0.2126, 0.7152, 0.0722))
 
-    for shade, ink in (pair for panel in data(view)["panels"] for pair in panel["colours"]):
-        dark, bright = sorted((light(shade), {"#fff": 1.0, "#000": 0.0}[ink]))
+    for pair in zip(PLACES, ON_PLACES, strict=True):
+        dark, bright = sorted(map(light, pair))
         assert (bright + 0.05) / (dark + 0.05) > 4.5
+
+
+BARS = """() => [...document.querySelectorAll(".th-bar")].map(bar => getComputedStyle(bar).backgroundColor)"""
+
+
+def test_a_place_has_one_colour_in_every_panel(show, view, drawn):
+    tab = show(view)
+    few = tab.evaluate(BARS)
+    tab.get_by_role("button", name="4 spots").click()
+    settle(tab)
+    many = tab.evaluate(BARS)
+    assert many[: len(few)] == few and len(set(many)) == len(many) == 4
+    assert many == [f"rgb({', '.join(str(round(255 * x)) for x in to_rgb(shade))})" for shade in PLACES[:4]]
+    th.views.clouds({"few": (np.eye(2), [0, 1]), "many": (np.eye(4)[:, :2], range(4))}, NAMES, "a", "b" * 20, "x", "y")
+    for axis in drawn[-1].axes:
+        dots = [to_hex(cloud.get_facecolor()[0]) for cloud in axis.collections]
+        assert dots == list(PLACES[: len(dots)])
+
+
+def test_it_opens_on_the_panel_that_is_asked_for(show, shares):
+    tab = show(th.live.territory_atlas(AXES, shares, HOMES, NAMES, **TEXT, start="4 spots"))
+    assert tab.get_by_role("button", name="4 spots").get_attribute("aria-pressed") == "true"
+    assert tab.locator(".th-row").count() == 4 and "(4 spots)" in tab.locator("p").last.inner_text()
+
+
+@pytest.mark.parametrize(("width", "most"), [(790, 420), (358, 600)])
+def test_it_fits_a_projector_and_a_phone(show, view, width, most):
+    assert show(view, width=width + 16).locator("figure").bounding_box()["height"] <= most
 
 
 def test_keys_mouse_and_slider_show_what_was_measured_there(show, shares, view):

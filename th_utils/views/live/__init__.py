@@ -5,5 +5,4 @@ from .attention_viewer import attention_viewer
 from .channel_playground import channel_playground
 from .composition_explorer import composition_explorer
 from .frame_slider import frame_slider
-from .pattern_gallery import pattern_gallery
 from .territory_atlas import territory_atlas

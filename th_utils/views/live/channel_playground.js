@@ -1,14 +1,13 @@
 // The channel playground (channel_playground.py says what is shipped). Follows live.js.
 const STYLE = `
-  .th-channel-playground[data-live] { max-width: 860px; padding: 4px 8px; background: none }
+  .th-channel-playground[data-live] { padding: 4px 8px; background: none }
   .th-channel-playground > strong { font-size: 22px; line-height: 1.2; letter-spacing: -.01em }
-  .th-channel-playground p { margin: 2px 0 }
+  .th-channel-playground > p { margin: 2px 0 }
   .th-channel-playground svg { display: block; width: 100%; overflow: visible }
   .th-channel-playground svg text { font: 600 13px system-ui, sans-serif; fill: var(--th-ink) }
   .th-channel-playground svg text.th-fine { font-weight: 400; font-size: 11px }
   .th-channel-playground .th-halo { stroke: var(--th-paper); stroke-width: 4px; paint-order: stroke }
-  .th-channel-playground button { min-width: 44px; min-height: 44px; padding: 2px 5px; justify-content: center }
-  .th-channel-playground button[aria-pressed=true] { border-width: 2px; font-weight: 600 }
+  .th-channel-playground button { min-width: 44px; min-height: 44px; padding: 2px 5px }
   .th-channel-playground .th-io { color: var(--th-io); font-weight: 700 }
   .th-channel-playground .th-s { color: var(--th-s); font-weight: 700 }
   .th-channel-playground .th-mover { color: var(--th-mover); font-weight: 700 }
@@ -23,9 +22,17 @@ const STYLE = `
   .th-channel-playground .th-bar { height: 20px; gap: 0; margin: 0; flex-wrap: nowrap; border-radius: 4px; overflow: hidden }
   .th-channel-playground .th-bar span { height: 100% }
   .th-channel-playground .th-sentence { font-size: 16px; min-height: 1.4em }
+  .th-channel-playground[data-step="1"] :is(.th-tells, .th-looks, .th-answers),
+  .th-channel-playground[data-step="2"] :is(.th-looks, .th-answers),
+  .th-channel-playground[data-step="3"] .th-answers { visibility: hidden }
   .th-channel-playground .th-controls { gap: 4px 14px; margin: 2px 0 }
   .th-channel-playground .th-controls div { margin: 0; gap: 4px }
   .th-channel-playground .th-curve { height: 210px; touch-action: pan-y; cursor: ew-resize }
+  @media (min-width: 561px) {
+    .th-channel-playground[data-live] { position: relative }
+    .th-channel-playground .th-next { position: absolute; right: 8px; top: 4px }
+    .th-channel-playground > strong, .th-channel-playground > p:not(.th-sentence) { padding-right: 130px }
+  }
   @media (max-width: 560px) {
     .th-channel-playground .th-dial { grid-template-columns: auto auto; font-size: 13px }
     .th-channel-playground .th-dial span:last-of-type { grid-row: 1; grid-column: 2; text-align: right }
@@ -35,10 +42,8 @@ const STYLE = `
     .th-channel-playground > p { font-size: 13px; line-height: 1.3 }
     .th-channel-playground .th-sentence { font-size: 15px; min-height: 2.6em } /* so that nothing below jumps */
   }`;
-const THUMB = 8; // half of a slider's knob, which does not leave its track
 
 const percent = share => `${Math.round(share * 100)}%`;
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 // Between the settings at which the model was run: the one below and how far on to the next.
 function between(grid, share) {
@@ -53,7 +58,7 @@ function between(grid, share) {
 enliven("channel-playground", STYLE, (figure, data, paint) => {
   const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
   data.prompts.forEach(prompt => prompt.curves.forEach(curve => { curve.looks = bytes(curve.looks); }));
-  const state = { prompt: 0, head: 0, axis: 0, value: data.prompts[0].natural[0] };
+  const state = { prompt: 0, head: 0, axis: 0, value: data.prompts[0].natural[0], step: 0 };
   const pen = document.createElement("canvas").getContext("2d"); // measures words
   const axis = () => data.axes[state.axis];
   const side = () => (axis().turned ? -1 : 1); // so that the left end always means the name that stands first
@@ -66,41 +71,43 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     paint();
   }
   function show(change) {
-    Object.assign(state, change);
+    Object.assign(state, { step: 0 }, change);
     slider.min = -axis().limit;
     slider.max = axis().limit;
     set(own());
   }
 
   const told = add(figure, "p");
+  const guide = add(figure, "p", "", { "aria-live": "polite" });
   const scene = draw(figure, "svg", { role: "img" });
-  const dial = add(figure, "div", "", { class: "th-dial" });
+  const dial = add(figure, "div", "", { class: "th-dial th-tells" });
   const ends = [add(dial, "span")];
   const slider = add(dial, "input", "", { type: "range", step: "any", "aria-label": "the message" });
   ends.push(add(dial, "span"));
   const ruler = draw(dial, "svg", { "aria-hidden": "true" });
-  const answer = add(figure, "div", "", { class: "th-answer" });
-  const bar = add(figure, "div", "", { class: "th-bar", "aria-hidden": "true" });
-  const sentence = add(figure, "p", "", { class: "th-sentence", "aria-live": "polite" });
+  const answer = add(figure, "div", "", { class: "th-answer th-answers" });
+  const bar = add(figure, "div", "", { class: "th-bar th-answers", "aria-hidden": "true" });
+  const sentence = add(figure, "p", "", { class: "th-sentence th-answers", "aria-live": "polite" });
   const controls = add(figure, "div", "", { class: "th-controls" });
   choice(controls, "Sentence", data.prompts.map((_, i) => `${i + 1}`), i => show({ prompt: i }));
   choice(controls, "Head", data.heads, i => show({ head: i }));
   if (data.axes.length > 1) choice(controls, "Message", data.axes.map(({ name }) => name), i => show({ axis: i }));
   const buttons = add(controls, "div");
-  add(buttons, "button", "Opposite", { type: "button" }).onclick = () => {
+  const opposite = () => {
     const other = axis().usual[isFirst(data.prompts[state.prompt]) ? 1 : 0];
     set(other ? other[1] : -own());
   };
-  add(buttons, "button", "Its own", { type: "button" }).onclick = () => set(own());
-  const more = add(add(controls, "div"), "button", "Curve ▸", { type: "button", "aria-expanded": "false" });
+  add(buttons, "button", "Opposite", { type: "button" }).onclick = opposite;
+  add(buttons, "button", "Its own", { type: "button" }).onclick = () => show({});
+  const next = add(buttons, "button", "", { type: "button", class: "th-next" });
+  next.onclick = () => {
+    show({ step: (state.step + 1) % 6 });
+    if (state.step === 5) opposite();
+  };
+  const more = toggle(add(controls, "div"), "Curve", paint);
   const curve = draw(figure, "svg", { class: "th-curve", role: "img" });
   const foot = add(figure, "small", `Shaded: where 95% of ${data.count} unedited prompts lie, one band for each order of the names. ` +
     `Hatched: where none of them goes. The whole model was run at ${data.grid.length} settings; the page draws straight lines in between.`);
-  more.onclick = () => {
-    more.ariaExpanded = String(more.ariaExpanded !== "true");
-    more.textContent = `Curve ${more.ariaExpanded === "true" ? "▾" : "▸"}`;
-    paint();
-  };
   slider.oninput = () => {
     state.value = Number(slider.value) * side();
     paint();
@@ -190,8 +197,9 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
 
     names.forEach((_, t) => draw(scene, "line", { x1: at[t], x2: at[t], y1: ground - 12, y2: t === end ? 6 : isKey(t) ? up : teller + 10,
       stroke: "var(--th-line)", "stroke-width": isKey(t) ? 4 : 1.5 }));
+    const ribbons = draw(scene, "g", { class: "th-looks" });
     looks.map((share, t) => [share, t]).filter(([share]) => share >= 0.015).sort((one, two) => one[0] - two[0]).forEach(([share, t]) => {
-      if (t !== end) draw(scene, "path", { d: `M${at[t]} ${ground - 12}C${at[t]} ${up} ${at[t] + (last - at[t]) * 0.3} ${up} ${last - 12} ${up}`,
+      if (t !== end) draw(ribbons, "path", { d: `M${at[t]} ${ground - 12}C${at[t]} ${up} ${at[t] + (last - at[t]) * 0.3} ${up} ${last - 12} ${up}`,
         fill: "none", stroke: "var(--th-mover)", "stroke-width": Math.max(1, share * 26), "stroke-opacity": role[t] ? 0.7 : 0.3 });
     });
     names.forEach((name, t) => {
@@ -205,20 +213,22 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
       if (!compact || isKey(t)) draw(scene, "text", { x: at[t], y: high - 6, "text-anchor": "middle",
         style: `font-size:${size}px` + (role[t] ? `;fill:var(--th-${role[t]})` : "") }, name);
       if (looks[t] >= (prompt.marks.includes(t) ? 0.005 : 0.1)) draw(scene, "text", { x: at[t], y: ground - 16, "text-anchor": "middle",
-        class: "th-halo", style: "fill:var(--th-mover)" }, percent(looks[t]));
+        class: "th-halo th-looks", style: "fill:var(--th-mover)" }, percent(looks[t]));
     });
 
-    draw(scene, "line", { x1: last, x2: last, y1: up, y2: teller, stroke: "var(--th-message)", "stroke-width": 7 });
+    const message = draw(scene, "g", { class: "th-tells" });
+    draw(message, "line", { x1: last, x2: last, y1: up, y2: teller, stroke: "var(--th-message)", "stroke-width": 7 });
     [[up, "mover", "looks", data.heads[state.head]], [teller, "message", "tells", axis().name.split(".").slice(0, 2).join(".")]].forEach(([y, color, does, id]) => {
       const paint = { stroke: `var(--th-${color})`, "stroke-width": 2.5 };
-      draw(scene, "circle", { cx: last, cy: y, r: 12, fill: "var(--th-paper)", ...paint });
-      draw(scene, "path", { d: `M${last - 12} ${y}A12 12 0 0 1 ${last + 12} ${y}Z`, fill: `var(--th-${color})` });
-      draw(scene, "text", { x: last + 22, y: y - 1, style: `fill:var(--th-${color})` }, does);
-      draw(scene, "text", { x: last + 22, y: y + 13, class: "th-fine" }, `head ${id}`);
+      const head = draw(scene, "g", { class: `th-${does}` });
+      draw(head, "circle", { cx: last, cy: y, r: 12, fill: "var(--th-paper)", ...paint });
+      draw(head, "path", { d: `M${last - 12} ${y}A12 12 0 0 1 ${last + 12} ${y}Z`, fill: `var(--th-${color})` });
+      draw(head, "text", { x: last + 22, y: y - 1, style: `fill:var(--th-${color})` }, does);
+      draw(head, "text", { x: last + 22, y: y + 13, class: "th-fine" }, `head ${id}`);
     });
     const [middle, angle] = [(up + teller) / 2, state.value * side() / axis().limit * 1.6];
-    draw(scene, "circle", { cx: last, cy: middle, r: 11, fill: "var(--th-paper)", stroke: "var(--th-message)", "stroke-width": 2.5 });
-    draw(scene, "line", { x1: last, x2: last + 11 * Math.sin(angle), y1: middle, y2: middle - 11 * Math.cos(angle),
+    draw(message, "circle", { cx: last, cy: middle, r: 11, fill: "var(--th-paper)", stroke: "var(--th-message)", "stroke-width": 2.5 });
+    draw(message, "line", { x1: last, x2: last + 11 * Math.sin(angle), y1: middle, y2: middle - 11 * Math.cos(angle),
       stroke: "var(--th-message)", "stroke-width": 2.5 });
     scene.setAttribute("aria-label", `Head ${data.heads[state.head]} at the last token looks at ` +
       prompt.marks.filter(t => t >= 0).map(t => `${names[t]}: ${percent(looks[t])}`).join(", ") + ".");
@@ -278,6 +288,21 @@ enliven("channel-playground", STYLE, (figure, data, paint) => {
     add(told, "span", "The right answer: ");
     add(told, "span", prompt.words[0], { class: "th-io" });
     add(told, "span", `, named once, and ${isFirst(prompt) ? "first" : "second"}. Drag the purple message.`);
+    figure.dataset.step = state.step;
+    told.hidden = state.step > 0;
+    const seenAt = order.filter(name => prompt.marks[name] >= 0)
+      .map(name => `${prompt.words[name]} ${percent(shares[prompt.marks[name]])}`).join(" and ");
+    const times = name => prompt.tokens.filter(token => token.trim() === prompt.words[name]).length;
+    const [right, wrong] = prompt.words.map((word, name) => `${word} ${["is not named", "is named once", "is named twice"][times(name)] || "recurs"}`);
+    const steps = ["", `The sentence: ${right}, ${wrong}. The right answer is ${prompt.words[0]}.`,
+      `Head ${axis().name.split(".").slice(0, 2).join(".")} tells: it leaves a message at the last word. The needle shows which.`,
+      `Head ${data.heads[state.head]} looks: so told, it gives ${seenAt} of its attention.`,
+      "The whole model answers, with all its heads.",
+      "Now the opposite message. Where does the head look, and does the answer follow?"];
+    const line = state.step ? `${state.step} of 5. ${steps[state.step]}` : "";
+    if (guide.textContent !== line) guide.textContent = line;
+    next.textContent = state.step === 0 ? "Step by step ▸" : state.step < 5 ? "Next ▸" : "Show all";
+
     (axis().ends || ["lower", "higher"]).forEach((text, i) => { ends[i].textContent = `“${text}”`; });
     drawRuler();
 

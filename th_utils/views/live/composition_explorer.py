@@ -11,14 +11,14 @@ from ...stats import array
 from ...weights.heads import Head, check_head, label
 from ...weights.scores import Scores
 from ..figure import View, finish, new, rounded
-from ..palette import COLOURS
+from ..palette import ROLES
 
 STEPS = 255  # component scores are shipped as bytes, in parts of the reader's largest
 
 
 def composition_explorer(components: Scores, whole: Scores, effects: Float[Tensor, "layers heads readers"], title: str,
                          alt: str, unit: str, marks: Sequence[Head] = ()) -> View:  # fmt: skip
-    """Show composition scores of all writers into a chosen reader, their ranks, and a measured effect.
+    """Show all writers into a chosen reader on two boards: composition scores beside a measured effect, with ranks.
 
     `components` and `whole` come from `component_scores` and `head_scores`; `effects` is what path patching measured
     for the same pairs, in `unit`; `marks` are heads to outline. On the page component scores are rounded to 1/255 of
@@ -66,13 +66,14 @@ def _picture(scores: np.ndarray, effect: np.ndarray, reader: Head, unit: str):
     earlier = np.isfinite(scores).all(-1)
     scores, effect, names = scores[earlier], effect[earlier], [*map(label, map(tuple, np.argwhere(earlier).tolist()))]
     figure, (upper, lower) = new(6.4, 5.4, rows=2)
-    upper.scatter(scores.max(1), effect, s=14, color=COLOURS[0], lw=0, alpha=0.7)
+    ink, grey, message = (ROLES[role][0] for role in ("ink", "other", "message"))
+    upper.scatter(scores.max(1), effect, s=14, color=grey, lw=0, alpha=0.7)
     for i in np.argsort(-np.abs(effect))[:5]:
         upper.annotate(names[i], (scores[i].max(), effect[i]), (4, 3), textcoords="offset points", fontsize=8)
-    upper.axhline(0, color="black", lw=0.6)
+    upper.axhline(0, color=ink, lw=0.6)
     upper.set(xlabel=f"best component's score into {label(reader)}", ylabel=unit)
     writer = int(np.argmax(np.abs(effect)))
-    lower.bar(range(scores.shape[1]), scores[writer], color=COLOURS[1])
-    lower.axhspan(*np.quantile(scores, [0.0005, 0.9995]), color="black", alpha=0.1, lw=0)
+    lower.bar(range(scores.shape[1]), scores[writer], color=message)
+    lower.axhspan(*np.quantile(scores, [0.0005, 0.9995]), color=ink, alpha=0.1, lw=0)
     lower.set(xlabel=f"component of {names[writer]} (shaded: 99.9% of all components)", ylabel="composition score")
     return figure

@@ -1,20 +1,27 @@
 // What all figures that come alive share. The figure's own script follows in the same function and calls `enliven`.
 "use strict";
-const INK = { light: "#1a1a1a", dark: "#eee" };
-const PAPER = { light: "#fff", dark: "#1b1b1b" };
 const CSS = `
-  .th-live[data-live] { box-sizing: border-box; max-width: 680px; padding: 8px; border-radius: 4px; text-align: left;
-    overflow-wrap: anywhere;
-    font: 14px/1.4 system-ui, sans-serif; color: ${INK.light}; background: ${PAPER.light} }
-  .th-live[data-theme-dark] { color: ${INK.dark}; background: ${PAPER.dark}; color-scheme: dark }
+  .th-live[data-live] { box-sizing: border-box; max-width: 860px; padding: 8px; border-radius: 4px; text-align: left;
+    overflow-wrap: anywhere; accent-color: var(--th-ink);
+    font: 14px/1.4 var(--th-sans, system-ui, sans-serif); color: var(--th-ink); background: var(--th-paper) }
+  .th-live[data-theme-dark] { color-scheme: dark }
   .th-live[data-live] > img { display: none }
   .th-live div { display: flex; flex-wrap: wrap; gap: 6px; margin: 6px 0; align-items: center }
-  .th-live button { font: inherit; color: inherit; background: none; border: 1px solid #8a8a8a; border-radius: 4px;
-    min-width: 30px; min-height: 30px; padding: 2px 7px; display: inline-flex; align-items: center; gap: 5px;
-    cursor: pointer; overflow-wrap: anywhere; text-align: left }
-  .th-live :focus-visible { outline: 2px solid #0072b2; outline-offset: 1px }
-  .th-live[data-theme-dark] :focus-visible { outline-color: #56b4e9 }
-  .th-live strong, .th-live small { display: block }`;
+  .th-live p { margin: 6px 0 }
+  .th-live button { font: inherit; color: inherit; background: none; border: 1px solid var(--th-other); border-radius: 4px;
+    min-width: 30px; min-height: 30px; padding: 2px 7px; display: inline-flex; align-items: center; justify-content: center;
+    gap: 5px; cursor: pointer; overflow-wrap: anywhere; text-align: left }
+  .th-live button[aria-pressed=true] { border-width: 2px; font-weight: 600 }
+  .th-live .th-controls { gap: 2px 16px; margin: 4px 0 }
+  .th-live .th-controls div { gap: 4px; margin: 0 }
+  .th-live svg text { font: 12px var(--th-sans, system-ui, sans-serif); fill: var(--th-ink) }
+  .th-live :focus-visible { outline: 2px solid var(--th-ink); outline-offset: 1px }
+  .th-live strong, .th-live small { display: block }
+  @media (pointer: coarse) { .th-live[data-live] :is(button, input) { min-width: 44px; min-height: 44px } }`;
+const THUMB = 8; // half of a slider's knob, which does not leave its track
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const nearest = (values, value) =>
+  values.reduce((best, one, i) => (Math.abs(one - value) < Math.abs(values[best] - value) ? i : best), 0);
 
 function add(parent, tag, text = "", attributes = {}) {
   const node = document.createElement(tag);
@@ -31,9 +38,14 @@ function draw(parent, tag, attributes = {}, text = "") {
   return parent.appendChild(node);
 }
 
-// A pen whose unit is one CSS pixel, on a canvas as fine as the screen.
-function pencil(canvas, width, height) {
-  const fine = window.devicePixelRatio || 1;
+// What a role of the palette looks like now, for a canvas, which knows no variables.
+const colourOf = (figure, name) => getComputedStyle(figure).getPropertyValue(`--th-${name}`).trim();
+
+// A pen whose unit is one CSS pixel, on a canvas as fine as the screen; none on a canvas in a closed tab.
+function pencil(canvas, height) {
+  const [width, fine] = [canvas.clientWidth, window.devicePixelRatio || 1];
+  if (!width) return null;
+  canvas.style.height = `${height}px`;
   canvas.width = Math.round(width * fine);
   canvas.height = Math.round(height * fine);
   const pen = canvas.getContext("2d");
@@ -41,12 +53,22 @@ function pencil(canvas, width, height) {
   return pen;
 }
 
+// A line of ink with an edge of paper, seen on every colour.
+function outline(figure, pen, thick, path) {
+  pen.beginPath();
+  path();
+  [["paper", thick + 2.5], ["ink", thick]].forEach(([name, lineWidth]) => {
+    Object.assign(pen, { strokeStyle: colourOf(figure, name), lineWidth });
+    pen.stroke();
+  });
+}
+
 // A labelled row of buttons of which one is pressed; `chosen(i)` is called when that changes.
-function choice(parent, name, labels, chosen) {
+function choice(parent, name, labels, chosen, start = 0) {
   const group = add(parent, "div", "", { role: "group", "aria-label": name });
   add(group, "span", `${name}:`);
   const buttons = labels.map((text, i) => {
-    const button = add(group, "button", text, { type: "button", "aria-pressed": String(i === 0) });
+    const button = add(group, "button", text, { type: "button", "aria-pressed": String(i === start) });
     button.onclick = () => {
       buttons.forEach((other, j) => other.setAttribute("aria-pressed", String(i === j)));
       chosen(i);
@@ -55,9 +77,16 @@ function choice(parent, name, labels, chosen) {
   });
 }
 
-// How much a token is looked at, as its background; never so dark (or light) that the text is hard to read.
-function shade(node, share, theme) {
-  node.style.background = theme === "dark" ? `rgba(86,180,233,${share * 0.55})` : `rgba(0,114,178,${share * 0.8})`;
+// A button that opens something: `turned(open)` is called when it is pressed.
+function toggle(parent, text, turned) {
+  const button = add(parent, "button", `${text} ▸`, { type: "button", "aria-expanded": "false" });
+  button.onclick = () => {
+    const open = button.ariaExpanded !== "true";
+    button.ariaExpanded = String(open);
+    button.textContent = `${text} ${open ? "▾" : "▸"}`;
+    turned(open);
+  };
+  return button;
 }
 
 // Light text around the figure means a dark page, whatever the page's own word for it.

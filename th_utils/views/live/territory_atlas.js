@@ -1,43 +1,35 @@
 // A map of which outcome wins (territory_atlas.py says what it shows). Follows live.js.
 const STYLE = `
-  .th-territory-atlas button[aria-pressed=true] { border-width: 2px; font-weight: 600 }
-  .th-territory-atlas .th-both { align-items: flex-start; gap: 8px 14px }
+  .th-territory-atlas .th-both { align-items: flex-start; flex-wrap: wrap; gap: 4px 14px; margin: 4px 0 }
   .th-territory-atlas canvas { flex: 1 1 320px; min-width: 0; cursor: crosshair; touch-action: pan-y }
-  .th-territory-atlas .th-side { flex: 1 1 200px; display: block }
-  .th-territory-atlas .th-row { display: grid; grid-template-columns: 4.5em minmax(60px, 1fr) 3.6em; margin: 3px 0 }
-  .th-territory-atlas .th-row :last-child { text-align: right; font-variant-numeric: tabular-nums }
+  .th-territory-atlas .th-side { flex: 1 1 200px; display: block; margin: 0 }
+  .th-territory-atlas .th-row { display: grid; grid-template-columns: 4.5em minmax(60px, 1fr) 3.6em; margin: 0; line-height: 1.45 }
+  .th-territory-atlas .th-row :last-child { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
   .th-territory-atlas .th-row[data-wins] { font-weight: 700 }
-  .th-territory-atlas .th-bar { display: block; height: 14px; border: 1px solid currentColor; min-width: 1px }
-  .th-territory-atlas label { display: flex; flex: 0 1 420px; align-items: center; gap: 8px }
-  .th-territory-atlas input { flex: 1 1 140px; min-width: 0; min-height: 30px; accent-color: #0072b2 }
+  .th-territory-atlas .th-bar { display: block; height: 14px; border: 1px solid var(--th-ink); min-width: 1px }
+  .th-territory-atlas label { display: flex; flex: 1 1 160px; min-width: 0; overflow-wrap: break-word; align-items: center; gap: 8px }
+  .th-territory-atlas input { flex: 1 1 80px; min-width: 0; min-height: 30px; accent-color: var(--th-message) }
   .th-territory-atlas label output { min-width: 3em; font-weight: 600; font-variant-numeric: tabular-nums }
-  .th-territory-atlas p { margin: 6px 0 }`;
+  .th-territory-atlas p { margin: 2px 0 }
+  @media (max-width: 560px) {
+    .th-territory-atlas .th-side { display: grid; grid-template-columns: 1fr 1fr; gap: 0 10px }
+    .th-territory-atlas .th-side > span { grid-column: 1 / 3 }
+    .th-territory-atlas .th-row { grid-template-columns: 4.2em minmax(16px, 1fr) auto }
+    .th-territory-atlas p { line-height: 1.25 }
+  }`;
 const LEFT = 40, TOP = 20, BOTTOM = 20; // pixels around the map, for the axes
 const written = value => String(Number(value.toPrecision(3))).replace("-", "−");
 const percent = share => `${(100 * share).toFixed(1)}%`;
-const inReach = (value, top) => Math.min(top, Math.max(0, value));
+const inReach = (value, top) => clamp(value, 0, top);
 const listed = words => words.join(", ").replace(/, ([^,]*)$/, " and $1");
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
-const nearest = (values, value) =>
-  values.reduce((best, one, i) => (Math.abs(one - value) < Math.abs(values[best] - value) ? i : best), 0);
-
-// A black line with a white edge, seen on every colour.
-function outline(pen, thick, path) {
-  pen.beginPath();
-  path();
-  [["#fff", thick + 2.5], ["#000", thick]].forEach(([strokeStyle, lineWidth]) => {
-    Object.assign(pen, { strokeStyle, lineWidth });
-    pen.stroke();
-  });
-}
-
-enliven("territory-atlas", STYLE, (figure, { axes, panels, names, steps, unit, outcome }, paint) => {
+enliven("territory-atlas", STYLE, (figure, { axes, panels, names, steps, unit, outcome, start }, paint) => {
   const [across, up, third] = axes.map(axis => axis.values);
   const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
   const numbers = panels.map(panel => new Uint16Array(bytes(panel.shares).buffer));
   const tops = numbers.map(levels => levels.reduce((a, b) => Math.max(a, b)) / steps || 1);
   const snapped = point => point.map((value, axis) => nearest(axes[axis].values, value));
-  const state = { panel: 0, at: [0, 0, 0] };
+  const state = { panel: start, at: [0, 0, 0] };
 
   // The shares at a grid point, and their order: the winner first.
   function look([i, j, k]) {
@@ -57,24 +49,23 @@ enliven("territory-atlas", STYLE, (figure, { axes, panels, names, steps, unit, o
     go(...snapped(axes.map((_, axis) => mean(natural.map(point => point[axis])))));
   }
 
-  choice(figure, "Show", panels.map(panel => panel.name), i => {
+  const controls = add(figure, "div", "", { class: "th-controls" });
+  choice(controls, "Show", panels.map(panel => panel.name), i => {
     state.panel = i;
     paint();
-  });
-  const dial = add(figure, "div");
-  const line = add(dial, "label", axes[2].name);
+  }, start);
+  const line = add(controls, "label", axes[2].name);
   const slider = add(line, "input", "", { type: "range", min: 0, max: third.length - 1, step: 1 });
   const output = add(line, "output", "", { "aria-hidden": "true" });
-  add(dial, "button", "Where the model is", { type: "button" }).onclick = home;
+  add(add(controls, "div"), "button", "Where the model is", { type: "button" }).onclick = home;
   const both = add(figure, "div", "", { class: "th-both" });
   const map = add(both, "canvas", "", { role: "application", tabindex: 0, "aria-label":
     `Map, ${axes[0].name} across and ${axes[1].name} up. Arrow keys move the ring; the text below is about it.` });
   const side = add(both, "div", "", { class: "th-side" });
   const words = add(figure, "p", "", { "aria-live": "polite" });
   const usual = add(figure, "p");
-  add(figure, "small", `Click, tap, drag or use the arrow keys to move the ring; the slider turns ${axes[2].name}. ` +
-    `A number on the map is the ${outcome} that wins, the larger the clearer. ` +
-    "Measured in the middle of each cell: the ring moves from cell to cell.");
+  add(figure, "small", `Move the ring: click, drag or arrow keys. A number is the ${outcome} that wins in a cell; ` +
+    "the larger, the clearer.");
 
   slider.oninput = () => go(state.at[0], state.at[1], slider.valueAsNumber);
   map.onkeydown = event => {
@@ -95,29 +86,26 @@ enliven("territory-atlas", STYLE, (figure, { axes, panels, names, steps, unit, o
   };
   map.onpointermove = event => { if (map.hasPointerCapture(event.pointerId)) point(event); };
 
-  function drawMap(theme) {
-    const width = map.clientWidth;
-    if (!width) return; // in a closed tab
-    const height = Math.round((width - LEFT) * 0.9) + TOP + BOTTOM;
-    map.style.height = `${height}px`;
-    const pen = pencil(map, width, height);
+  function drawMap() {
+    const [width, height] = [map.clientWidth, figure.clientWidth < 560 ? 190 : 236];
+    const pen = pencil(map, height);
+    if (!pen) return;
     const [wide, high] = [(width - LEFT) / across.length, (height - TOP - BOTTOM) / up.length];
     const spot = (i, j) => [LEFT + (i + 0.5) * wide, height - BOTTOM - (j + 0.5) * high]; // the middle of a cell
-    function write(text, x, y, align, colour = INK[theme], size = 12) {
+    function write(text, x, y, align, colour = "ink", size = 12) {
       Object.assign(pen, { font: `${size}px system-ui, sans-serif`, textBaseline: "middle" });
-      Object.assign(pen, { textAlign: align, fillStyle: colour });
+      Object.assign(pen, { textAlign: align, fillStyle: colourOf(figure, colour) });
       pen.fillText(text, x, y);
     }
-    const { colours } = panels[state.panel];
     const cells = across.flatMap((_, i) => up.map((_, j) => ({ at: spot(i, j), ...look([i, j, state.at[2]]) })));
     const most = Math.max(...cells.map(cell => cell.lead)) || 1;
     cells.forEach(({ at: [x, y], order: [winner], lead }) => {
-      pen.fillStyle = colours[winner][0];
+      pen.fillStyle = colourOf(figure, `place-${winner}`);
       pen.fillRect(x - wide / 2, y - high / 2, wide + 0.5, high + 0.5);
-      write(names[winner], x, y, "center", colours[winner][1], 9 + 9 * lead / most);
+      write(names[winner], x, y, "center", `on-place-${winner}`, 9 + 8 * lead / most);
     });
     drawNatural({ pen, width, height, spot, write });
-    outline(pen, 2.5, () => pen.arc(...spot(state.at[0], state.at[1]), Math.min(wide, high) / 2, 0, 7));
+    outline(figure, pen, 2.5, () => pen.arc(...spot(state.at[0], state.at[1]), Math.min(wide, high) / 2, 0, 7));
     [0, across.length - 1].forEach(i => write(written(across[i]), spot(i, 0)[0], height - BOTTOM + 10, "center"));
     [0, up.length - 1].forEach(j => write(written(up[j]), LEFT - 5, spot(0, j)[1], "right"));
     write(`${axes[0].name} →`, (LEFT + width) / 2, height - BOTTOM + 10, "center");
@@ -137,32 +125,33 @@ enliven("territory-atlas", STYLE, (figure, { axes, panels, names, steps, unit, o
     const flag = mean(ys) < height / 2 ? Math.max(...ys) + 26 : Math.min(...ys) - 26;
     marks.forEach(({ i, x, y, here }, rank) => {
       const to = centre - half + 16 * rank + 8;
-      outline(pen, 1, () => [[x, y], [to, flag]].forEach(at => pen.lineTo(...at)));
-      outline(pen, 1, () => {
+      outline(figure, pen, 1, () => [[x, y], [to, flag]].forEach(at => pen.lineTo(...at)));
+      outline(figure, pen, 1, () => {
         [[0, -5], [5, 0], [0, 5], [-5, 0]].forEach(([dx, dy]) => pen.lineTo(x + dx, y + dy));
         pen.closePath();
       });
-      pen.fillStyle = here ? "#fff" : "rgba(255,255,255,.4)";
+      pen.fillStyle = colourOf(figure, "paper");
+      pen.globalAlpha = here ? 1 : 0.4;
       pen.fill();
-      pen.fillStyle = "#fff";
+      pen.globalAlpha = 1;
       pen.fillRect(to - 7, flag - 8, 14, 16);
-      write(names[i], to, flag, "center", "#000", 11);
+      write(names[i], to, flag, "center", "ink", 11);
     });
   }
 
   home();
-  return theme => {
-    const { name, natural, colours } = panels[state.panel];
+  return () => {
+    const { name, natural } = panels[state.panel];
     const { shares, order, lead } = look(state.at);
     const top = tops[state.panel];
-    drawMap(theme);
+    drawMap();
     side.replaceChildren();
     add(side, "span", `${unit} (full bar: ${percent(top)})`);
     shares.forEach((share, i) => {
       const row = add(side, "div", "", { class: "th-row" });
       row.toggleAttribute("data-wins", i === order[0]);
       add(row, "span", `${outcome} ${names[i]}`);
-      const style = `width: ${100 * share / top}%; background: ${colours[i][0]}`;
+      const style = `width: ${100 * share / top}%; background: var(--th-place-${i})`;
       add(add(row, "span"), "i", "", { class: "th-bar", style });
       add(row, "span", percent(share));
     });
