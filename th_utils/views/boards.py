@@ -1,15 +1,18 @@
 """Boards: cells of heads, tokens, list lengths or coordinates whose colour stands for a number or a choice."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.collections import EllipseCollection
 from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle
 
 from ..stats import array
-from ..weights.heads import check_head, label
-from .figure import HALO, View, finish, new
+from ..weights.heads import Head, check_head, label
+from .figure import View, finish, new, spread, tint, written
+from .palette import ROLES
 
 
 def shades(n: int) -> list:
@@ -25,42 +28,67 @@ def check_labels(labels, names: Sequence[str], panel: str) -> np.ndarray:
     return found.astype(int)
 
 
-def _diverging(values: np.ndarray) -> dict | None:
-    """Return a colour scale with zero in its middle for numbers of both signs, None for others; refuse infinity."""
-    if np.isinf(values).any() or np.isnan(values).all():
-        raise ValueError(f"values must hold numbers and none that are infinite, got {values.tolist()!s:.80}")
-    low, high = np.nanmin(values), np.nanmax(values)
-    limit = max(-low, high)
-    return {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if low < 0 < high else None
-
-
-def head_map(values, title: str, alt: str, unit: str, marks: Sequence[tuple[int, int]] = ()) -> View:
-    """Draw one number per head as a map, layers across, heads down; `marks` are outlined and labelled.
+def head_map(values, title: str, alt: str, unit: str, marks: Sequence[Head] | Mapping[str, Sequence[Head]] = ()) -> View:  # fmt: skip
+    """Draw one number per head as a dot, layers across, heads down: the larger the number, the wider the dot.
 
     `values`: [layers, heads], NaN where there is none, or a mapping of panel name to such arrays, drawn on one scale.
-    Raises `ValueError` for other shapes, infinite numbers and marks outside the model.
+    Where both signs occur, colours tell them apart; layers with next to nothing are folded. `marks`, perhaps as
+    role -> heads, are ringed and named outside. Raises `ValueError` for other shapes, infinite numbers and marks
+    outside the model.
     """
     panels = {name: array(v) for name, v in (values.items() if isinstance(values, Mapping) else [("", values)])}
-    shapes = {panel.shape for panel in panels.values()}
-    if [len(shape) for shape in shapes] != [2]:
+    if len({panel.shape for panel in panels.values()}) != 1 or next(iter(panels.values())).ndim != 2:
         raise ValueError(f"values must be [layers, heads], all of one shape, got {[p.shape for p in panels.values()]}")
-    ((layers, heads),) = shapes
     every = np.stack(list(panels.values()))
-    low, high = min(np.nanmin(every), 0), max(np.nanmax(every), 0)
-    colours = _diverging(every) or {"cmap": "Blues" if high > 0 else "Blues_r", "vmin": low, "vmax": high}
-    figure, axes = new(8.5, (0.9 + 0.19 * heads) * len(panels) + 0.6, rows=len(panels))
+    if np.isinf(every).any() or np.isnan(every).all():
+        raise ValueError(f"values must hold numbers and none that are infinite, got {every.tolist()!s:.80}")
+    _, layers, heads = every.shape
+    marks = marks if isinstance(marks, Mapping) else {"ink": marks}
+    named = {check_head(head, layers, heads): role for role, row in marks.items() for head in row}
+    most, signed = np.nanmax(np.abs(every)) or 1.0, bool(np.nanmin(every) < 0 < np.nanmax(every))
+    loud = (np.abs(np.nan_to_num(every)).max((0, 2)) > 0.1 * most) | np.isin(range(layers), [h[0] for h in named])
+    x = np.cumsum(np.where(loud, 1.0, 0.35))
+    first = {head: min(h for layer, h in named if layer == head[0]) == head[1] for head in named}
+    tall = 0.21 * (heads + 2.4 * bool(named)) + 0.6
+    figure, axes = new(0.21 * x[-1] + 2.4, tall * len(panels) + 0.4, 1, len(panels))
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):
-        image = axis.imshow(panel.T, aspect="auto", interpolation="nearest", **colours)
-        axis.set(title=name, ylabel="head", yticks=range(0, heads, 2), xticks=range(0, layers, 5 if layers > 12 else 1))
-        for i, mark in enumerate(marks):
-            layer, head = check_head(mark, layers, heads)
-            axis.add_patch(Rectangle((layer - 0.5, head - 0.5), 1, 1, fill=False, ec="black", lw=1.6))
-            side, align = (-1, "right") if layer > layers / 2 else (1, "left")
-            axis.annotate(label((layer, head)), (layer, head), (side * (10 + 4 * (i % 3)), 0), fontsize=7, ha=align,
-                          va="center", textcoords="offset points", path_effects=HALO)  # fmt: skip
+        axis.vlines(x, -0.5, heads - 0.5, color=ROLES["line"][0], lw=0.6, zorder=0)
+        for sign, role in ((1, "towards"), (-1, "against")):
+            at = np.argwhere(sign * np.nan_to_num(panel) > 0)
+            _dots(axis, x[at[:, 0]], at[:, 1], 0.96 * np.abs(panel[*at.T]) / most, role if signed else "ink")
+        for above in (True, False):  # the names of the first marked head of every layer, and those of the rest
+            some = {head: role for head, role in named.items() if first[head] == above}
+            places = spread([x[h[0]] if above else h[1] for h in some], 2.1 if above else 1.2, (x[-1] if above else heads))
+            for (head, role), place in zip(some.items(), places, strict=True):
+                (at, row), colour = (x[head[0]], head[1]), ROLES[role][0]
+                way = [(at, row - 0.5), (at, -0.8), (place, -1.7)] if above else (
+                    [(at + 0.5, row), (x[-1] + 0.6, row), (x[-1] + 1.2, place)])  # fmt: skip
+                axis.plot(*zip(*way, strict=True), lw=0.8, clip_on=False, **tint(role))
+                axis.add_patch(Circle((at, row), 0.5, fill=False, ec=colour, lw=1.6, clip_on=False))
+                axis.text(*way[-1], label(head), fontsize=8, color=colour, va="center", ha="center" if above else "left",
+                          bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour})  # fmt: skip
+        axis.set(aspect="equal", ylabel="head", yticks=range(0, heads, 2), xlim=(x[0] - 0.8, x[-1] + 0.8))
+        axis.set_ylim(heads - 0.4, -2.4 if named else -0.6)
+        ticks = [i for i in range(layers) if loud[i] and (i % 2 == 0 or not loud[i - 1])]
+        axis.set_xticks(x[ticks], ticks, fontsize=8)
+        axis.set_title(name, fontsize=10, loc="left")
+        axis.spines[["left", "bottom"]].set_visible(False)
+        axis.tick_params(length=0, labelsize=8)
     axes[-1].set_xlabel("layer")
-    figure.colorbar(image, ax=list(axes), label=unit, shrink=0.9)
+    words, key = textwrap.fill(unit, 16), [most, most / 2] + [-most] * signed
+    right = x[-1] + (4.0 if named and not all(first.values()) else 1.8)
+    axes[-1].text(right - 0.5, -0.4, words, fontsize=8, va="top")
+    for row, value in enumerate(key, words.count("\n") + 2):
+        role = ("towards" if value > 0 else "against") if signed else "ink"
+        _dots(axes[-1], [right], [1.2 * row], [0.96 * abs(value) / most], role)
+        axes[-1].text(right + 0.8, 1.2 * row, written(value), fontsize=8, va="center")
     return finish(figure, title, alt)
+
+
+def _dots(axis, x, y, widths, role: str) -> None:
+    """Draw dots whose widths are in the units of the axes."""
+    axis.add_collection(EllipseCollection(widths, widths, np.zeros(len(x)), units="xy", offsets=np.column_stack([x, y]),
+                                          offset_transform=axis.transData, clip_on=False, **tint(role)))  # fmt: skip
 
 
 def heatmap(values, rows: Sequence[str], columns: Sequence[str], title: str, alt: str, unit: str, xlabel: str,

@@ -5,11 +5,13 @@ import html
 import io
 import json
 import os
+from collections.abc import Sequence
 from copy import copy
 from importlib.resources import files
 from importlib.util import find_spec
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
@@ -17,7 +19,7 @@ from PIL import Image
 
 from ..notebook import glued
 from ..stats import array
-from .palette import STYLE, css
+from .palette import ROLES, STYLE, css
 
 HALO = [withStroke(linewidth=2, foreground="white")]  # behind text that may lie on marks
 
@@ -90,6 +92,18 @@ def rounded(values, digits: int = 6):
 def written(value: float) -> str:
     """Write a number with three significant digits and a true minus sign."""
     return f"{value + 0.0:.3g}".replace("-", "−")
+
+
+def tint(role: str) -> dict[str, str]:
+    """Return a role's colour as options of a mark, which carries the role's name: no other mark may have that hue."""
+    return {"color": ROLES[role][0], "gid": role}
+
+
+def spread(wanted: Sequence[float], room: float, top: float) -> np.ndarray:
+    """Move places apart until `room` lies between neighbours, in their order and none past `top`."""
+    order, steps = np.argsort(wanted, kind="stable"), room * np.arange(len(wanted))
+    moved = np.maximum.accumulate(np.sort(wanted) - steps) + steps
+    return np.minimum(moved, top - steps[::-1])[np.argsort(order)]
 
 
 def new(width: float, height: float, columns: int = 1, rows: int = 1):

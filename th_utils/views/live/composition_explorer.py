@@ -11,7 +11,7 @@ from ...stats import array
 from ...weights.heads import Head, check_head, label
 from ...weights.scores import Scores
 from ..figure import View, finish, new, rounded
-from ..palette import COLOURS
+from ..palette import GREY, INK
 
 STEPS = 255  # component scores are shipped as bytes, in parts of the reader's largest
 
@@ -66,13 +66,13 @@ def _picture(scores: np.ndarray, effect: np.ndarray, reader: Head, unit: str):
     earlier = np.isfinite(scores).all(-1)
     scores, effect, names = scores[earlier], effect[earlier], [*map(label, map(tuple, np.argwhere(earlier).tolist()))]
     figure, (upper, lower) = new(6.4, 5.4, rows=2)
-    upper.scatter(scores.max(1), effect, s=14, color=COLOURS[0], lw=0, alpha=0.7)
+    upper.scatter(scores.max(1), effect, s=14, color=INK, lw=0, alpha=0.7)
     for i in np.argsort(-np.abs(effect))[:5]:
         upper.annotate(names[i], (scores[i].max(), effect[i]), (4, 3), textcoords="offset points", fontsize=8)
     upper.axhline(0, color="black", lw=0.6)
     upper.set(xlabel=f"best component's score into {label(reader)}", ylabel=unit)
     writer = int(np.argmax(np.abs(effect)))
-    lower.bar(range(scores.shape[1]), scores[writer], color=COLOURS[1])
+    lower.bar(range(scores.shape[1]), scores[writer], color=GREY)
     lower.axhspan(*np.quantile(scores, [0.0005, 0.9995]), color="black", alpha=0.1, lw=0)
     lower.set(xlabel=f"component of {names[writer]} (shaded: 99.9% of all components)", ylabel="composition score")
     return figure
