@@ -7,7 +7,7 @@ import numpy as np
 
 from .._guards import whole
 from ..stats import Estimate, array
-from .boards import check_labels, shades
+from .boards import shades
 from .figure import HALO, View, finish, new, spread, tint, written
 from .palette import DASHES, GREY, INK, INKS, MARKERS, PALE, ROLES
 
@@ -16,8 +16,7 @@ def bars(values: Mapping[str, object], title: str, alt: str, unit: str, baseline
          baseline_name: str = "", highlight: Sequence[str] = (), role: str = "ink") -> View:  # fmt: skip
     """Draw horizontal bars with intervals, one per name, from top to bottom.
 
-    `baseline` draws a dashed line (chance, no effect) named by `baseline_name`; bars in `highlight` get the colour of
-    a role.
+    `baseline` draws a dashed line (chance, no effect) named by `baseline_name`; `highlight` names bars of a role.
     """
     figure, (axis,) = new(7.5, 0.8 + 0.3 * len(values))
     for row, (name, value) in enumerate(values.items()):
@@ -32,21 +31,18 @@ def bars(values: Mapping[str, object], title: str, alt: str, unit: str, baseline
     return finish(figure, title, alt)
 
 
-def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, unit: str = "",
+def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, unit: str,
             roles: Mapping[str, str] | None = None, marks: Mapping[str, float] | None = None,
             hills: tuple[Sequence[float], Mapping[str, Mapping[str, object]]] | None = None) -> View:  # fmt: skip
     """Draw the same named numbers in several states as dots with intervals, tied to the first state's: dumbbells.
 
-    There is one panel per number, on its own scale, side by side; or, with a `unit` that all share, one below the
-    other on one number line. `roles`: state -> role, whose colour fills its dot. `marks` are named vertical lines.
-    `hills`: (x, state -> number -> shares), drawn behind the dots, which then are not tied.
-    Raises `ValueError` unless all states hold the same names.
+    There is one lane per number, all on one number line, with named `marks`. `roles`: state or mark -> role. `hills`:
+    (x, state -> number -> shares), behind dots that are not tied. `ValueError` unless all states hold the same names.
     """
     if len({frozenset(state) for state in states.values()}) != 1:
         raise ValueError(f"every state needs the same numbers, got { {name: [*one] for name, one in states.items()} }")
     names, roles = list(next(iter(states.values()))), roles or {}
-    tall, n = 0.27 * len(states) + 0.4, len(names)
-    figure, axes = new(6.2, tall * n + 0.8, 1, n) if unit else new(max(6.0, 1.8 + 2.0 * n), tall + 0.8, n)
+    figure, axes = new(6.2, (0.27 * len(states) + 0.4) * len(names) + 0.8, rows=len(names))
     for axis, name in zip(axes, names, strict=True):
         start = Estimate.of(next(iter(states.values()))[name]).value
         for row, (state, numbers) in enumerate(states.items()):
@@ -56,24 +52,21 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, un
             else:
                 axis.plot([start, estimate.value], [row, row], color=PALE, lw=4, solid_capstyle="butt")
             axis.plot([estimate.low, estimate.high], [row, row], color=INK, lw=1.2)
-            first = {"color": GREY} if not row and not hills else {"color": INK} | ({"mfc": "white"} if {*roles} & {*states} else {})
-            axis.plot(estimate.value, row, "o", ms=8, **(tint(roles[state]) if state in roles else first))
+            style = tint(roles[state]) if state in roles else {"color": INK if row or hills else GREY}
+            hollow = {"mfc": "white"} if row and {*roles} & {*states} and state not in roles else {}
+            axis.plot(estimate.value, row, "o", ms=8, **style | hollow)
             right = hills or estimate.value >= start
             end, side, align = (estimate.high, 6, "left") if right else (estimate.low, -6, "right")
             axis.annotate(written(estimate.value), (end, row), (side, 0), fontsize=9, ha=align, va="center",
                           textcoords="offset points", path_effects=HALO)  # fmt: skip
-        if not hills:
-            axis.axvline(start, color=GREY, ls="--", lw=0.8, zorder=0)
-        _mark(axis, marks or {}, roles, axis is axes[0] or not unit)
+        _mark(axis, (marks or {}) | ({} if hills else {"": start}), roles, axis is axes[0])
         axis.set(yticks=range(len(states)), yticklabels=list(states), ylim=(len(states) - 0.5, -0.5))
         axis.tick_params(labelsize=9)
-        axis.margins(x=0.1 if unit else 0.4)  # room for the numbers
-        axis.set_title(name if unit else "", fontsize=10, fontweight="bold", loc="left")
-        axis.set_xlabel("" if unit and axis is not axes[-1] else unit or name)
-    ends = np.array([axis.get_xlim() for axis in axes])
-    for axis in axes if unit else ():
-        axis.set_xlim(*((hills[0][0], hills[0][-1]) if hills else (ends[:, 0].min(), ends[:, 1].max())))
-        axis.tick_params(labelbottom=axis is axes[-1])
+        axis.margins(x=0.1)  # room for the numbers
+        axis.set_title(name, fontsize=10, fontweight="bold", loc="left")
+    axes[-1].set_xlabel(unit)
+    if hills:
+        axis.set_xlim(hills[0][0], hills[0][-1])
     return finish(figure, title, alt)
 
 
@@ -92,13 +85,12 @@ def lines(x, series: Mapping[str, object], title: str, alt: str, xlabel: str, yl
     """Draw curves over `x` with bands, one per name, which stands at its end; `marks` are named vertical lines.
 
     A mapping of mappings draws one panel per outer name, on one vertical axis. A name that begins with "_" is not
-    written: its curve is thin and belongs to the one before. `roles`: name of a curve, or of a panel, -> role, whose
-    colour it has; `ordered` curves have a colour by their place. `natural`: name -> values of `x` that occur by
-    themselves. Then the panels stand one above the other, each with a vertical axis of its own and its name on it,
-    the values stand between them, and what is never reached is hatched.
+    written: its curve is thin and belongs to the one before. `roles`: name of a curve or panel -> role, whose colour it
+    has; `ordered` curves have one by their place. `natural`: name -> values of `x` that occur by themselves, drawn
+    between the panels, which then stand one above the other, named on their own axes; what never occurs is hatched.
     """
     panels = series if isinstance(next(iter(series.values())), Mapping) else {ylabel * bool(natural): series}
-    x, roles, across = array(x), roles or {}, len(panels)
+    x, roles, across, named = array(x), roles or {}, len(panels), []
     figure, axes = new(6.4, 2.3 * across + 0.8, 1, across) if natural else new(1.8 + 4.6 * across**0.4, 3.4, across)
     for axis, (panel, curves) in zip(axes, panels.items(), strict=True):
         ends, i, colours = [], -1, shades(len(curves))
@@ -117,19 +109,16 @@ def lines(x, series: Mapping[str, object], title: str, alt: str, xlabel: str, yl
         _mark(axis, marks or {}, roles, axis is axes[0] or not natural)
         if natural:
             _nature(axis, x, natural, axis is axes[0])
-            axis.set(ylabel=panel, xlim=(x[0], x[-1]), xlabel=xlabel if axis is axes[-1] else "")
-            axis.tick_params(labelbottom=axis is axes[-1])
-        else:
-            axis.set_xlabel(xlabel)
-            axis.set_title(panel, loc="left", pad=16 if marks else 6)
+        axis.set_title("" if natural else panel, loc="left", pad=16 if marks else 6)
+        axis.set_xlabel("" if natural and axis is not axes[-1] else xlabel)
+        axis.set_ylabel(panel if natural else ylabel * (axis is axes[0]))
         if not np.mod(x, 1).any():
             axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.names = ends
-    axes[0].set_ylabel(axes[0].get_ylabel() or ylabel)
+        named.append(ends)
     figure.align_ylabels()
-    for axis, curves in zip(axes, panels.values(), strict=True):
-        if natural or axis is axes[-1] or tuple(curves) != tuple([*panels.values()][-1]):
-            _name(axis, axis.names)
+    for axis, ends in zip(axes, named, strict=True):
+        if natural or axis is axes[-1] or [name for name, *_ in ends] != [name for name, *_ in named[-1]]:
+            _name(axis, ends)
     return finish(figure, title, alt)
 
 
@@ -137,7 +126,7 @@ def _name(axis, ends: Sequence[tuple]) -> None:
     """Write the names of curves beside their ends, in their order and apart from each other."""
     low, high = axis.get_ylim()
     words = [textwrap.fill(name, 20) for name, *_ in ends]
-    room = 0.16 * max(text.count("\n") + 1 for text in words) / (axis.bbox.height / axis.figure.dpi)
+    room = 0.19 * max(text.count("\n") + 1 for text in [*words, ""]) / (axis.bbox.height / axis.figure.dpi)
     places = spread([(y - low) / (high - low) for *_, y, _ in ends], room, 1.0)
     for text, place, (_, x, y, colour) in zip(words, places, ends, strict=True):
         axis.annotate(text, (x, y), (1.05, place), textcoords="axes fraction", fontsize=9, va="center",
@@ -147,6 +136,7 @@ def _name(axis, ends: Sequence[tuple]) -> None:
 
 def _nature(axis, x, natural: Mapping[str, object], rugs: bool) -> None:
     """Hatch the settings that nothing has by nature; below the panel, perhaps, a rug of those that something has."""
+    axis.set_xlim(x[0], x[-1])
     at, reach = min(x), sorted((min(values), max(values)) for values in map(array, natural.values()))
     for low, high in [*reach, (max(x), max(x))]:
         if low > at + 0.05 * np.ptp(x):
@@ -188,53 +178,35 @@ def strip(groups: Mapping[str, object], title: str, alt: str, unit: str, band: t
 
 
 def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, ylabel: str,
-            names: Mapping[str, tuple[float, float]] | None = None,
-            roles: Mapping[str, str] | None = None) -> View:  # fmt: skip
+            names: Mapping[str, tuple[float, float]] | None = None, roles: Mapping[str, str] | None = None,
+            ordered: bool = False) -> View:  # fmt: skip
     """Draw points by group, each `(x, y)`, with its own marker; `names` writes words at points.
 
-    `roles`: group -> role, whose colour it has. A group of one point is drawn large, with its name beside it.
+    A mapping of mappings draws one panel per outer name, on the same axes. `roles`: group -> role, whose colour it
+    has; `ordered` groups have a colour by their place and are named at their means. A group of one point is large.
     """
-    figure, (axis,) = new(6.5, 4.4)
-    for i, (name, points) in enumerate(groups.items()):
-        (x, y), style = map(array, points), tint(roles[name]) if name in (roles or {}) else {"color": INKS[i % 3]}
-        one = {"s": 90, "zorder": 3} if len(x) == 1 else {"s": 22, "alpha": 0.7, "label": name}
-        axis.scatter(x, y, marker=MARKERS[i % 7], lw=0.6, edgecolor="white", **one, **style)
-        if len(x) == 1:
-            axis.annotate(name, (x[0], y[0]), (9, 0), textcoords="offset points", va="center", path_effects=HALO)
-    for name, at in (names or {}).items():
-        axis.annotate(name, at, (5, 4), textcoords="offset points", fontsize=8, path_effects=HALO)
-    axis.axhline(0, color="black", lw=0.6)
-    axis.set(xlabel=xlabel, ylabel=ylabel)
-    if len(groups) > 1:
-        axis.legend(fontsize=8)
-    return finish(figure, title, alt)
-
-
-def clouds(panels: Mapping[str, tuple], names: Sequence[str], title: str, alt: str, xlabel: str, ylabel: str) -> View:
-    """Draw clouds of points side by side on the same axes, coloured by ordered label and named at their means.
-
-    `panels`: panel -> (points [n, 2], labels [n]), labels as indices of `names`; `ValueError` for others.
-    """
-    panels = {name: (array(points), check_labels(labels, names, name)) for name, (points, labels) in panels.items()}
-    for name, (points, labels) in panels.items():
-        if points.shape != (labels.size, 2):
-            raise ValueError(f"panel {name!r} needs points [n, 2] and n labels, got {points.shape} and {labels.shape}")
-    figure, axes = new(2.9 * len(panels), 3.6, len(panels))
-    every = np.concatenate([points for points, _ in panels.values()])
-    low, high = every.min(0), every.max(0)
-    pad = 0.05 * np.maximum(high - low, 1e-9)
-    for axis, (panel, (points, labels)) in zip(axes, panels.items(), strict=True):
-        colours = shades(int(labels.max()) + 1)
-        for i in np.unique(labels):
-            axis.scatter(*points[labels == i].T, s=9, color=colours[i], lw=0, alpha=0.8)
-        for i in np.unique(labels):
-            box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colours[i], "lw": 1.5}
-            axis.text(*points[labels == i].mean(0), names[i], fontsize=8, ha="center", va="center", bbox=box)
-        axis.axhline(0, color="black", lw=0.4)
-        axis.axvline(0, color="black", lw=0.4)
-        xlim, ylim = zip(low - pad, high + pad, strict=True)
-        axis.set(title=panel, xlabel=xlabel, xlim=xlim, ylim=ylim)
+    panels = groups if isinstance(next(iter(groups.values())), Mapping) else {"": groups}
+    figure, axes = new(max(6.5, 2.9 * len(panels)), 3.6 if ordered else 4.4, len(panels))
+    for axis in axes[1:]:
+        axis.sharex(axes[0])
+    for axis, (panel, groups) in zip(axes, panels.items(), strict=True):
+        for i, (name, points) in enumerate(groups.items()):
+            x, y = map(array, points)
+            style = tint(roles[name]) if name in (roles or {}) else {"color": INKS[i % 3]}
+            if ordered:
+                style = {"color": shades(len(groups))[i], "s": 10, "alpha": 0.8, "marker": "o"}
+                box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": style["color"], "lw": 1.5}
+                axis.text(x.mean(), y.mean(), name, fontsize=8, ha="center", va="center", bbox=box)
+            size = {"s": 90 if len(x) == 1 else 22, "alpha": 1 if len(x) == 1 else 0.7}
+            axis.scatter(x, y, **{"marker": MARKERS[i % 7], "lw": 0.5, "ec": "white", "label": name} | size | style)
+        for name, at in (names or {}).items():
+            axis.annotate(name, at, (7, 4), textcoords="offset points", fontsize=9, path_effects=HALO)
+        axis.axhline(0, color="black", lw=0.6)
+        axis.set_title(panel, loc="left")
+        axis.set_xlabel(xlabel)
     axes[0].set_ylabel(ylabel)
+    if len(groups) > 1 and not ordered:
+        axes[-1].legend(fontsize=8)
     return finish(figure, title, alt)
 
 

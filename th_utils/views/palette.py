@@ -1,7 +1,7 @@
 """The palette of the book: one colour per role, in `palette.json` for figures, style sheets and scripts alike.
 
 In the book's figures a hue stands for a role and for nothing else: conditions are told apart by greys, dashes and
-marks, and named where they end. `COLOURS`, which colour-blind readers tell apart (Okabe and Ito), are for pages without roles.
+marks, and named where they end. `COLOURS`, which colour-blind readers tell apart (Okabe and Ito), are for other pages.
 """
 
 import json
@@ -15,8 +15,7 @@ ROLES: dict[str, tuple[str, str]] = {
 }
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#8a8a8a"
-INK, PALE = "#222222", "#d0d0d0"
+GREY, INK, PALE = "#8a8a8a", "#222222", "#d0d0d0"
 INKS, DASHES = (INK, GREY, "#555555"), ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))  # of conditions
 STYLE = {
     "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False,

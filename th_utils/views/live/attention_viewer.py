@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...stats import array
-from ..boards import attention_rows
-from ..figure import View, finish
+from ..boards import attention
+from ..figure import View
 
 STEPS = 255  # attention is shipped as bytes
 
@@ -27,7 +27,8 @@ def attention_viewer(
     packed = [base64.b64encode(one.tobytes()).decode() for one in levels]
     heads = [{"name": name, "pattern": pattern} for name, pattern in zip(names, packed, strict=True)]
     data = {"title": title, "tokens": list(tokens), "steps": STEPS, "heads": heads}
-    return finish(attention_rows(tokens, matrix[:, -1], names), title, alt).enlivened("attention-viewer", data)
+    last = dict(zip(names, matrix[:, -1], strict=True))
+    return attention(tokens, last, title, alt).enlivened("attention-viewer", data)
 
 
 def check_patterns(tokens: Sequence[str], patterns, names: Sequence[str]) -> np.ndarray:

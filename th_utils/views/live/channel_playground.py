@@ -122,15 +122,11 @@ def _marks(prompts: Prompts, p: int) -> list[int]:
 def _picture(data: dict, looks: Float[Tensor, "n seq"], known: Float[Tensor, " batch"], first: Tensor) -> View:
     """Draw attention above and the answer below, over the settings of the first component."""
     axis, prompt, side = data["axes"][0], data["prompts"][0], -1 if data["axes"][0]["turned"] else 1
-    right, wrong = (f"look at {word}" for word in prompt["words"])
+    (low, high), (right, wrong) = axis["ends"] or ("lower", "higher"), (f"look at {word}" for word in prompt["words"])
     curves = {"the whole model": prompt["curves"][0]["whole"], "these heads alone": prompt["curves"][0]["alone"]}
-    low, high = axis["ends"] or ("lower", "higher")
-    panels = {
-        f"attention of {data['heads'][0]}": {
-            name: looks[:, at].tolist()[::side] for name, at in zip((right, wrong), prompt["marks"], strict=True)
-        },
-        "logit {} − {}".format(*prompt["words"]): {name: curve[::side] for name, curve in curves.items() if curve},
-    }
+    answer = {name: curve[::side] for name, curve in curves.items() if curve}
+    attention = {name: looks[:, at].tolist()[::side] for name, at in zip((right, wrong), prompt["marks"], strict=True)}
+    panels = {f"attention of {data['heads'][0]}": attention, "logit {} − {}".format(*prompt["words"]): answer}
     return lines(
         [axis["limit"] * step for step in data["grid"]][::side], panels, data["title"], data["alt"],
         f"{low}  ←  {axis['name']}  →  {high}", marks={"this prompt": prompt["natural"][0]},

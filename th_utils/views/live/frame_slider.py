@@ -11,8 +11,7 @@ def frame_slider(frames: Mapping[str, View], label: str, start: str | None = Non
 
     `frames`: what is written beside the slider ("200") -> the picture; `label`: what they run over ("training step").
     Each picture keeps its own alt text. `start` is the one seen first, and alone where scripts do not run: by default
-    the last. Draw all with the same size and scales, and with few colours (`finish(..., colours=16)`): the page carries
-    every one.
+    the last. Draw all with the same size and scales.
     """
     start = list(frames)[-1] if start is None else start
     pictures = [{"name": n, "alt": v.alt, "png": base64.b64encode(v.png).decode()} for n, v in frames.items()]
