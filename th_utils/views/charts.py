@@ -93,7 +93,7 @@ def lines(x, series: Mapping[str, object], title: str, alt: str, xlabel: str, yl
     x, roles, across, named = array(x), roles or {}, len(panels), []
     figure, axes = new(6.4, 2.3 * across + 0.8, 1, across) if natural else new(1.8 + 4.6 * across**0.4, 3.4, across)
     for axis, (panel, curves) in zip(axes, panels.items(), strict=True):
-        ends, i, colours = [], -1, shades(len(curves))
+        ends, i, colours = [], -1, shades(max(map(len, panels.values())))
         for name, values in curves.items():
             value, low, high = np.array([Estimate.of(v) for v in values]).T
             i, thin, role = i + (name[:1] != "_"), name[:1] == "_", roles.get(name, roles.get(panel))
@@ -194,7 +194,7 @@ def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, yla
             x, y = map(array, points)
             style = tint(roles[name]) if name in (roles or {}) else {"color": INKS[i % 3]}
             if ordered:
-                style = {"color": shades(len(groups))[i], "s": 10, "alpha": 0.8, "marker": "o"}
+                style = {"color": shades(max(map(len, panels.values())))[i], "s": 10, "alpha": 0.8, "marker": "o"}
                 box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": style["color"], "lw": 1.5}
                 axis.text(x.mean(), y.mean(), name, fontsize=8, ha="center", va="center", bbox=box)
             size = {"s": 90 if len(x) == 1 else 22, "alpha": 1 if len(x) == 1 else 0.7}

@@ -96,7 +96,7 @@ def tint(role: str) -> dict[str, str]:
     return {"color": ROLES[role][0], "gid": role}
 
 
-def spread(wanted: Sequence[float], room: float, top: float) -> np.ndarray:
+def spread(wanted: Sequence[float] | np.ndarray, room: float, top: float) -> np.ndarray:
     """Move places apart until `room` lies between neighbours, in their order and none past `top`."""
     order, steps = np.argsort(wanted, kind="stable"), room * np.arange(len(wanted))
     moved = np.maximum.accumulate(np.sort(wanted) - steps) + steps
