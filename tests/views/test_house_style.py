@@ -21,12 +21,19 @@ FIGURES = {
     "head_map": lambda **t: th.views.head_map({"a": torch.randn(6, 4), "b": torch.rand(6, 4)}, unit="u", **t),
     "bars": lambda **t: th.views.bars({"one": th.Estimate(2.0, 1.0, 3.0), "two": 3.0}, unit="u", baseline=0.5, **t),
     "roles": lambda **t: th.views.bars({"one": 2.0, "two": 3.0}, unit="u", highlight=["two"], role="mover", **t),
-    "compare": lambda **t: th.views.compare({"a": {"n": 1.0, "m": 2.0}, "b": {"m": -1, "n": 0}}, unit="u",
-                                            roles={"b": "message"}, marks={"here": 0.5}, **t),
+    "compare": lambda **t: th.views.compare(
+        {"a": {"n": 1.0, "m": 2.0}, "b": {"m": -1, "n": 0}}, unit="u", roles={"b": "message"}, marks={"here": 0.5}, **t
+    ),
     "hills": lambda **t: th.views.compare({"a": {"n": 1.0}}, unit="u", hills=([0, 2], {"a": {"n": [1, 0]}}), **t),
     "lines": lambda **t: th.views.lines([0, 1], {"p": {"a": [0.0, 1.0]}}, marks={"m": 0.5}, **XY, **t),
-    "dial": lambda **t: th.views.lines([0, 1], {"p": {"a": [0.0, 1.0], "_b": [0.0, 0.5]}, "q": {"a": [1.0, 0.0]}},
-                                       xlabel="x", roles={"p": "mover"}, natural={"n": [0.2, 0.4]}, **t),
+    "dial": lambda **t: th.views.lines(
+        [0, 1],
+        {"p": {"a": [0.0, 1.0], "_b": [0.0, 0.5]}, "q": {"a": [1.0, 0.0]}},
+        xlabel="x",
+        roles={"p": "mover"},
+        natural={"n": [0.2, 0.4]},
+        **t,
+    ),
     "ordered": lambda **t: th.views.lines([0, 1], {"a": [0.0, 1.0], "b": [1.0, 0.0]}, ordered=True, **XY, **t),
     "strip": lambda **t: th.views.strip({"h": torch.rand(9)}, unit="u", band=(0.1, 0.2), **t),
     "scatter": lambda **t: th.views.scatter({"g": (torch.rand(3), torch.rand(3))}, **XY, **t),

@@ -33,7 +33,7 @@ def bars(values: Mapping[str, object], title: str, alt: str, unit: str, baseline
 
 def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, unit: str,
             roles: Mapping[str, str] | None = None, marks: Mapping[str, float] | None = None,
-            hills: tuple[Sequence[float], Mapping[str, Mapping[str, object]]] | None = None) -> View:  # fmt: skip
+            hills: tuple[Sequence, Mapping[str, Mapping[str, object]]] | None = None) -> View:  # fmt: skip
     """Draw the same named numbers in several states as dots with intervals, tied to the first state's: dumbbells.
 
     There is one lane per number, all on one number line, with named `marks`. `roles`: state or mark -> role. `hills`:
@@ -99,7 +99,7 @@ def lines(x, series: Mapping[str, object], title: str, alt: str, xlabel: str, yl
             i, thin, role = i + (name[:1] != "_"), name[:1] == "_", roles.get(name, roles.get(panel))
             style = tint(role) if role else {"color": colours[i] if ordered else INKS[i % 3]}
             axis.plot(x, value, ls=DASHES[i % 4], lw=0.7 if thin else 1.8, alpha=0.6 if thin else 1,
-                      marker="" if thin else MARKERS[i % 7], ms=4, **style)  # fmt: skip
+                      marker="" if thin else MARKERS[i % 7], ms=4, label=name, **style)  # fmt: skip
             if (low < high).any() and not thin:
                 axis.fill_between(x, low, high, alpha=0.2, lw=0, **style)
             last = np.flatnonzero(np.isfinite(value))
