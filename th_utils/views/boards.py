@@ -40,7 +40,7 @@ def head_map(values, title: str, alt: str, unit: str,
     loud = (np.abs(np.nan_to_num(every)).max((0, 2)) > 0.1 * most) | np.isin(range(layers), [h[0] for h in named])
     x = np.cumsum(np.where(loud, 1.0, 0.35))
     columns = {at: sorted(head for head in named if head[0] == at) for at in sorted({at for at, _ in named})}
-    places, high = spread(x[[*columns]], 2.0, x[-1]), 1.1 * max(map(len, columns.values()), default=0)
+    places, high = spread(x[[*columns]], 2.0, x[-1] + 1.5), 1.1 * max(map(len, columns.values()), default=0)
     size = max(0.21 * x[-1] + 0.9, 4.5), (0.21 * (heads + high + bool(named)) + 0.6) * len(panels) + 0.6
     figure, axes = new(*size, rows=len(panels))
     for axis, (name, panel) in zip(axes, panels.items(), strict=True):

@@ -62,7 +62,7 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, un
         _mark(axis, (marks or {}) | ({} if hills else {"": start}), roles, axis is axes[0])
         axis.set(yticks=range(len(states)), yticklabels=list(states), ylim=(len(states) - 0.5, -0.5))
         axis.tick_params(labelsize=9)
-        axis.margins(x=0.1)  # room for the numbers
+        axis.margins(x=0.14)  # room for the numbers
         axis.set_title(name, fontsize=10, fontweight="bold", loc="left")
     axes[-1].set_xlabel(unit)
     if hills:
@@ -186,7 +186,7 @@ def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, yla
     has; `ordered` groups have a colour by their place and are named at their means. A group of one point is large.
     """
     panels = groups if isinstance(next(iter(groups.values())), Mapping) else {"": groups}
-    figure, axes = new(max(6.5, 2.9 * len(panels)), 3.6 if ordered else 4.4, len(panels))
+    figure, axes = new(max(6.5, 2.4 * len(panels)), 3.6 if ordered else 4.4, len(panels))
     for axis in axes[1:]:
         axis.sharex(axes[0])
     for axis, (panel, groups) in zip(axes, panels.items(), strict=True):
