@@ -98,7 +98,7 @@ def with_kernel(name: str | None = None, lists: int = 56, passages: int = 5, tok
     def drawing():
         states = {"start:\nmechanism = 0\nrest = 0": numbers, "now:\nmechanism = 1\nrest = 1": numbers}
         text = {"title": "The edit in two halves", "alt": "bars of what an edit gains and what it costs"}
-        return th.views.compare(states, **text)._repr_mimebundle_()
+        return th.views.compare(states, unit="", **text)._repr_mimebundle_()
 
     parts = {"channel, 4 prompts": channel_step, f"accuracy on {lists} lists, last token alone": accuracy,
              f"{passages} passages of {length} tokens through the edited layers": english_again,

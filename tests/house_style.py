@@ -1,9 +1,9 @@
 """The house style of the book's figures, as a check. Import it in a kernel and `install()` it to check every figure.
 
-Colours are told apart by colour-blind readers (Okabe and Ito's seven, the roles of the palette, greys, and maps of
-rising lightness); signed numbers have a diverging map with zero in its middle; panels share one scale; colour bars and
-axes say what they show; the title states the finding, and the alt text says more than the title. th_utils itself draws
-what a reader asks for.
+A hue stands for one role: a mark that has it carries the role's name (`th.views.tint`). Conditions are greys, told
+apart by dashes and marks, and what is ordered has a map of rising lightness. Signed numbers have a diverging map with
+zero in its middle; panels share one scale; colour bars and axes say what they show; the title states the finding, and
+the alt text says more than the title. th_utils itself draws what a reader asks for.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from th_utils.views import figure as house
-from th_utils.views.palette import COLOURS, PLACES, ROLES
+from th_utils.views.palette import PLACES, ROLES
 
 RISING, DIVERGING = ("Blues", "Blues_r", "viridis", "cividis"), ("RdBu", "RdBu_r")
-_OURS = [*COLOURS, *PLACES, *(light for light, _ in ROLES.values())]
-_ALLOWED = np.concatenate([[*map(to_rgb, _OURS)], *(colormaps[name](range(256))[:, :3] for name in RISING)])
+_ORDERED = np.concatenate([[*map(to_rgb, PLACES)], *(colormaps[name](range(256))[:, :3] for name in RISING)])
 
 
 def install() -> None:
@@ -61,7 +60,7 @@ def check(figure: Figure, title: str, alt: str) -> None:
     axes = [axis for axis in figure.axes if not hasattr(axis, "_colorbar")]
     for axis in axes:
         wrong += [f"{name} axis without a label" for name in ("x", "y", "z") if _is_unnamed(axis, name, axes)]
-        wrong += [f"colour {colour} is not of the house: see COLOURS" for colour in _strange_colours(axis)]
+        wrong += [f"colour {colour} is not of the house: it stands for no role" for colour in _strange_colours(axis)]
     mapped = [one for axis in axes for one in (*axis.images, *axis.collections) if _has_scale(one)]
     wrong += [breach for one in mapped for breach in _breaches_of_scale(one)]
     if len({(one.cmap.name, *one.get_clim()) for one in mapped}) > 1:
@@ -102,13 +101,13 @@ def _breaches_of_scale(one: ScalarMappable) -> list[str]:
 
 
 def _strange_colours(axis) -> list[str]:
-    plain = [one for one in axis.collections if one.get_array() is None]
-    colours = [line.get_color() for line in axis.lines]
-    colours += [patch.get_facecolor() for patch in axis.patches if patch.fill]
-    colours += [tuple(colour) for one in plain for colour in one.get_facecolor()]
+    """Return the colours, other than greys and ordered ones, of marks that do not carry the name of their role."""
+    coloured = [(line, [line.get_color()]) for line in axis.lines]
+    coloured += [(patch, [patch.get_facecolor()]) for patch in axis.patches if patch.fill]
+    coloured += [(one, [*map(tuple, one.get_facecolor())]) for one in axis.collections if one.get_array() is None]
     found = []
-    for colour in dict.fromkeys(colours):
-        rgb = np.array(to_rgb(colour))
-        if np.ptp(rgb) > 0.02 and np.abs(_ALLOWED - rgb).max(1).min() > 0.02:
+    for rgb, role in dict.fromkeys((to_rgb(colour), mark.get_gid()) for mark, many in coloured for colour in many):
+        grey = np.ptp(rgb) <= 0.02 or np.abs(_ORDERED - rgb).max(1).min() <= 0.02
+        if not (np.allclose(rgb, to_rgb(ROLES[role][0])) if role in ROLES else grey):
             found.append("#" + "".join(f"{round(255 * x):02x}" for x in rgb))
     return found

@@ -3,32 +3,58 @@
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 import th_utils as th
+from th_utils.views import ROLES
 from th_utils.views.boards import shades
+from th_utils.views.figure import written
 
 TEXT = {"title": "a finding", "alt": "a board of planted numbers for a test"}
 XY = {"xlabel": "x", "ylabel": "y"}
 
 
-def test_a_head_map_has_layers_across_and_heads_down(drawn):
-    values = torch.randn(6, 4)
-    th.views.head_map({"one": values, "half": values / 2}, unit="u", marks=[(0, 1), (5, 3)], **TEXT)
-    one, half, bar = drawn[0].axes
-    np.testing.assert_allclose(one.images[0].get_array(), values.T, rtol=1e-6)
-    assert one.images[0].get_clim() == half.images[0].get_clim(), "panels are compared on one scale"
-    assert [(text.get_text(), text.xy) for text in one.texts] == [("0.1", (0, 1)), ("5.3", (5, 3))]
-    assert [patch.get_center().tolist() for patch in one.patches] == [[0, 1], [5, 3]]
-    assert bar.get_ylabel() == "u"
+def dots(axis) -> dict:
+    """The dots of a board: (layer's place, head) -> (width, role)."""
+    found = [one for one in axis.collections if hasattr(one, "get_widths")]
+    return {(*at,): (wide, one.get_gid()) for one in found for at, wide in zip(one.get_offsets().tolist(),
+            one.get_widths().tolist(), strict=True)}  # fmt: skip
+
+
+def test_a_board_has_layers_across_and_heads_down_and_dots_as_wide_as_their_numbers(drawn):
+    values = torch.rand(6, 4) + 0.2
+    values[2] = 0.01  # next to nothing: folded
+    th.views.head_map({"one": values, "half": values / 2}, unit="u", marks={"mover": [(0, 1), (5, 3)]}, **TEXT)
+    one, half = map(dots, drawn[0].axes)
+    places = sorted({x for x, _ in one})
+    assert np.diff(places) == pytest.approx([1, 0.35, 1, 1, 1]) and sorted({head for _, head in one}) == [0, 1, 2, 3]
+    for (x, head), (wide, role) in one.items():
+        assert wide == pytest.approx(0.96 * float(values[places.index(x), int(head)] / values.max()), rel=1e-5)
+        assert half[x, head][0] == pytest.approx(wide / 2, rel=1e-5), "panels are compared on one scale"
+        assert role == "ink"
+    top = drawn[0].axes[0]
+    assert top.yaxis_inverted() and [text.get_text() for text in top.texts] == ["0.1", "5.3"]
+    rings = [tuple(patch.get_center()) for patch in top.patches]
+    assert rings == [(places[0], 1), (places[5], 3)]
+    assert [to_hex(patch.get_edgecolor()) for patch in top.patches] == [ROLES["mover"][0].lower()] * 2
+    assert drawn[0].axes[1].get_xlabel().endswith(f"dot: u, the widest {written(float(values.max()))}")
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0, -3.0])
-def test_signed_maps_have_zero_in_the_middle_and_others_at_an_end(shift, drawn):
+def test_signs_have_colours_where_there_are_two(shift, drawn):
     values = torch.linspace(-1, 2, 12).reshape(4, 3) + shift
     th.views.head_map(values, unit="u", **TEXT)
-    low, high = drawn[0].axes[0].images[0].get_clim()
-    assert (low, high) == (-2.0, 2.0) if shift == 0 else 0.0 in (low, high)
+    axis = drawn[0].axes[0]
+    assert {role for _, role in dots(axis).values()} == ({"towards", "against"} if shift == 0 else {"ink"})
+    assert [role for at, (_, role) in sorted(dots(axis).items())][0] == ("against" if shift == 0 else "ink")
+    assert ("red above zero" in axis.get_xlabel()) == (shift == 0)
+
+
+def test_marked_heads_of_one_layer_are_named_one_above_the_other(drawn):
+    th.views.head_map(torch.ones(3, 4), unit="u", marks=[(1, 3), (1, 0), (2, 2)], **TEXT)
+    spots = {text.get_text(): text.get_position() for text in drawn[0].axes[0].texts}
+    assert spots["1.0"][0] == spots["1.3"][0] and spots["1.0"][1] < spots["1.3"][1] < -1
+    assert spots["2.2"][0] - spots["1.0"][0] >= 2, "names do not lie on each other"
 
 
 def test_a_heatmap_writes_every_share_in_its_cell(drawn):

@@ -12,7 +12,7 @@ import torch
 from house_style import check
 
 import th_utils as th
-from th_utils.views import COLOURS, new
+from th_utils.views import COLOURS, ROLES, new, tint
 
 TITLE, ALT = "Rises with the square of its input", "One rising line: the value against its input."
 SIGNED = np.linspace(-1, 2, 12).reshape(3, 4)
@@ -20,11 +20,24 @@ XY = {"xlabel": "x", "ylabel": "y"}
 FIGURES = {
     "head_map": lambda **t: th.views.head_map({"a": torch.randn(6, 4), "b": torch.rand(6, 4)}, unit="u", **t),
     "bars": lambda **t: th.views.bars({"one": th.Estimate(2.0, 1.0, 3.0), "two": 3.0}, unit="u", baseline=0.5, **t),
-    "compare": lambda **t: th.views.compare({"a": {"n": 1.0, "m": 2.0}, "b": {"m": -1, "n": 0}}, **t),
+    "roles": lambda **t: th.views.bars({"one": 2.0, "two": 3.0}, unit="u", highlight=["two"], role="mover", **t),
+    "compare": lambda **t: th.views.compare(
+        {"a": {"n": 1.0, "m": 2.0}, "b": {"m": -1, "n": 0}}, unit="u", roles={"b": "message"}, marks={"here": 0.5}, **t
+    ),
+    "hills": lambda **t: th.views.compare({"a": {"n": 1.0}}, unit="u", hills=([0, 2], {"a": {"n": [1, 0]}}), **t),
     "lines": lambda **t: th.views.lines([0, 1], {"p": {"a": [0.0, 1.0]}}, marks={"m": 0.5}, **XY, **t),
+    "dial": lambda **t: th.views.lines(
+        [0, 1],
+        {"p": {"a": [0.0, 1.0], "_b": [0.0, 0.5]}, "q": {"a": [1.0, 0.0]}},
+        xlabel="x",
+        roles={"p": "mover"},
+        natural={"n": [0.2, 0.4]},
+        **t,
+    ),
+    "ordered": lambda **t: th.views.lines([0, 1], {"a": [0.0, 1.0], "b": [1.0, 0.0]}, ordered=True, **XY, **t),
     "strip": lambda **t: th.views.strip({"h": torch.rand(9)}, unit="u", band=(0.1, 0.2), **t),
     "scatter": lambda **t: th.views.scatter({"g": (torch.rand(3), torch.rand(3))}, **XY, **t),
-    "clouds": lambda **t: th.views.clouds({"a": (np.eye(2), [0, 1])}, ["1", "2"], **XY, **t),
+    "clouds": lambda **t: th.views.scatter({"a": {"1": ([0, 1], [0, 2]), "2": ([1], [1])}}, ordered=True, **XY, **t),
     "heatmap": lambda **t: th.views.heatmap(np.eye(2), ["2", "3"], ["1st", "2nd"], unit="share", **XY, **t),
     "territories": lambda **t: th.views.territories([0, 1], [0, 1], {"a": [[0, 0], [1, 0]]}, ["1", "2"], **XY, **t),
     "attention": lambda **t: th.views.attention(["a", "b"], {"0.0": torch.tensor([0.4, 0.6])}, **t),
@@ -37,11 +50,11 @@ def test_every_figure_of_the_package_keeps_the_style(name, drawn):
     check(drawn[0], TITLE, view.alt)
 
 
-def figure(colour=COLOURS[0], labels=("input", "value"), image=None, other=None, unit="share", **options):
+def figure(colour="#222222", labels=("input", "value"), image=None, other=None, unit="share", role=None, **options):
     """Two panels of one row: a line, and perhaps an image in each."""
     made, axes = new(5.0, 3.0, 2)
     for axis, values in zip(axes, (image, image if other is None else other), strict=True):
-        axis.plot(range(4), [x * x for x in range(4)], color=colour)
+        axis.plot(range(4), [x * x for x in range(4)], color=colour, gid=role)
         axis.set_xlabel(labels[0])
         if values is not None:
             shown = axis.imshow(values, **options)
@@ -57,9 +70,17 @@ def test_a_figure_in_the_style_passes(cmap, limits):
     check(figure(image=values, cmap=cmap, vmin=limits[0], vmax=limits[1]), TITLE, ALT)
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_a_hue_that_carries_the_name_of_its_role_passes(role):
+    check(figure(colour=tint(role)["color"], role=tint(role)["gid"]), TITLE, ALT)
+
+
 @pytest.mark.parametrize("broken, message", [
     ({"colour": "#ff0000"}, "#ff0000 is not of the house"),
     ({"colour": "tab:green"}, "not of the house"),
+    ({"colour": COLOURS[0]}, "it stands for no role"),
+    ({"colour": ROLES["mover"][0]}, "it stands for no role"),  # a role's colour for a condition
+    ({"colour": ROLES["mover"][0], "role": "message"}, "it stands for no role"),  # two roles in one colour
     ({"labels": ("", "value")}, "x axis without a label"),
     ({"labels": ("input", "")}, "y axis without a label"),
     ({"image": SIGNED, "cmap": "jet"}, "colour map jet"),

@@ -14,10 +14,6 @@ GRID = {"x": [0.0, 1.0], "y": [0.0, 1.0], "z": [0.0, 1.0]}
 SHARES, NATURAL = {"p": torch.full((8, 2), 0.5)}, {"p": torch.zeros(2, 3)}
 
 
-def clouds(points, labels):
-    return th.views.clouds({"p": (points, labels)}, LABELS, *TEXT, "x", "y")
-
-
 def territories(labels=((0, 0), (0, 1)), **marks):
     return th.views.territories([0, 1], [0, 1], {"p": labels}, LABELS, *TEXT, "x", "y", **marks)
 
@@ -47,13 +43,13 @@ REFUSED = {
     "panels of two models": (lambda: th.views.head_map({"a": np.eye(2), "b": np.eye(3)}, *TEXT, "u"), "one shape"),
     "infinity flattens the scale": (lambda: th.views.head_map(torch.tensor([[1.0, INF]]), *TEXT, "u"), "infinite"),
     "a head from the end": (lambda: th.views.head_map(np.eye(3), *TEXT, "u", marks=[(-1, 0)]), "head"),
-    "a number of one state": (lambda: th.views.compare({"a": {"n": 1}, "b": {"n": 1, "m": 1}}, *TEXT), "same numbers"),
+    "a number of one state": (lambda: th.views.compare({"a": {"n": 1}, "b": {"m": 1}}, *TEXT, "u"), "same numbers"),
     "more labels than dots": (lambda: th.views.strip({"a": [1]}, *TEXT, "u", labels={"a": "xy"}), "1 numbers and 2 l"),
     "fewer names than rows": (lambda: heatmap([[0.5, 0.5]] * 2), r"\(2, 2\), expected \(1, 2\)"),
     "a percentage as a share": (lambda: heatmap([[50.0, 0.5]]), "shares, 0 to 1"),
-    "the last name for −1": (lambda: clouds(np.eye(2), [0, -1]), "indices of 2 names"),
+    "the last name for −1": (lambda: territories(((0, 0), (0, -1))), "indices of 2 names"),
     "NaN as a place": (lambda: territories(((0, 0), (0, NAN))), "indices of 2 names"),
-    "a third coordinate": (lambda: clouds(np.eye(3)[:2], [0, 1]), r"points \[n, 2\]"),
+    "a third coordinate": (lambda: th.views.scatter({"a": np.eye(3)}, *TEXT, "x", "y"), "too many values"),
     "marks of no panel": (lambda: territories(marks={"q": [[0, 0]]}), "panels"),
     "marks nowhere": (lambda: territories(marks={"p": [[0, NAN]]}), "finite"),
     "fewer weights than tokens": (lambda: th.views.attention(list("abc"), {"0.0": [0.5]}, *TEXT), "the 3 tokens"),

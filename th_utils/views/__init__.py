@@ -2,7 +2,7 @@
 
 from . import live
 from .boards import attention, head_map, heatmap, territories
-from .charts import bars, clouds, compare, lines, nth, scatter, strip
+from .charts import bars, compare, lines, nth, scatter, strip
 from .diagrams import Drawing, floors
-from .figure import View, finish, new
+from .figure import View, finish, new, tint
 from .palette import COLOURS, GREY, MARKERS, ROLES

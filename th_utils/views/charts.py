@@ -1,106 +1,156 @@
 """Charts: bars, curves, strips and points that show numbers, and intervals (`stats.Estimate`), by position."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from .._guards import whole
 from ..stats import Estimate, array
-from .boards import check_labels, shades
-from .figure import HALO, View, finish, new, written
-from .palette import COLOURS, GREY, MARKERS
+from .boards import shades
+from .figure import HALO, View, finish, new, spread, tint, written
+from .palette import DASHES, GREY, INK, INKS, MARKERS, PALE, ROLES
 
 
 def bars(values: Mapping[str, object], title: str, alt: str, unit: str, baseline: float | None = None,
-         baseline_name: str = "", highlight: Sequence[str] = ()) -> View:  # fmt: skip
+         baseline_name: str = "", highlight: Sequence[str] = (), role: str = "ink") -> View:  # fmt: skip
     """Draw horizontal bars with intervals, one per name, from top to bottom.
 
-    `baseline` draws a dashed line (chance, no effect) named by `baseline_name`; bars in `highlight` get a colour.
+    `baseline` draws a dashed line (chance, no effect) named by `baseline_name`; `highlight` names bars of a role.
     """
     figure, (axis,) = new(7.5, 0.8 + 0.3 * len(values))
     for row, (name, value) in enumerate(values.items()):
-        _bar(axis, row, Estimate.of(value), COLOURS[1] if name in highlight else COLOURS[0])
+        estimate, style = Estimate.of(value), tint(role) if name in highlight else {"color": PALE}
+        axis.barh(row, estimate.value, height=0.7, **style)
+        if estimate.low < estimate.high:
+            axis.plot([estimate.low, estimate.high], [row, row], color="black", lw=1.2)
     axis.set(yticks=range(len(values)), yticklabels=list(values), xlabel=unit)
     axis.invert_yaxis()
-    if baseline is not None:
-        axis.axvline(baseline, color=GREY, ls="--", lw=1, label=baseline_name)
-        if baseline_name:
-            axis.legend(loc="lower right", fontsize=8)
+    _mark(axis, {} if baseline is None else {baseline_name: baseline}, {})
     axis.axvline(0, color="black", lw=0.8)
     return finish(figure, title, alt)
 
 
-def _bar(axis, row: int, estimate: Estimate, colour: str) -> None:
-    axis.barh(row, estimate.value, color=colour, height=0.7)
-    if estimate.low < estimate.high:
-        axis.plot([estimate.low, estimate.high], [row, row], color="black", lw=1.2)
+def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, unit: str,
+            roles: Mapping[str, str] | None = None, marks: Mapping[str, float] | None = None,
+            hills: tuple[Sequence, Mapping[str, Mapping[str, object]]] | None = None) -> View:  # fmt: skip
+    """Draw the same named numbers in several states as dots with intervals, tied to the first state's: dumbbells.
 
-
-def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, dots: bool = False) -> View:
-    """Draw the same named numbers in several states: one panel per number on its own scale, one bar per state.
-
-    A dashed line continues the first state, drawn grey. `dots` draws dots instead, tied to that line: dumbbells, for
-    numbers whose distance from zero says little. Raises `ValueError` unless all states hold the same names.
+    There is one lane per number, all on one number line, with named `marks`. `roles`: state or mark -> role. `hills`:
+    (x, state -> number -> shares), behind dots that are not tied. `ValueError` unless all states hold the same names.
     """
     if len({frozenset(state) for state in states.values()}) != 1:
         raise ValueError(f"every state needs the same numbers, got { {name: [*one] for name, one in states.items()} }")
-    names = list(next(iter(states.values())))
-    first = {name: Estimate.of(value).value for name, value in next(iter(states.values())).items()}
-    height = 0.3 + 0.15 * max(name.count("\n") for name in states)
-    figure, axes = new(max(6.0, 1.8 + 2.0 * len(names)), 1.2 + height * len(states), len(names))
+    names, roles = list(next(iter(states.values()))), roles or {}
+    figure, axes = new(6.2, (0.27 * len(states) + 0.4) * len(names) + 0.8, rows=len(names))
     for axis, name in zip(axes, names, strict=True):
-        for row, state in enumerate(states.values()):
-            estimate = Estimate.of(state[name])
-            if dots:
-                axis.plot([first[name], estimate.value], [row, row], color=GREY, lw=2)
-                axis.plot([estimate.low, estimate.high], [row, row], color="black", lw=1.2)
-                axis.plot(estimate.value, row, "o", ms=8, color=COLOURS[0] if row else GREY)
+        start = Estimate.of(next(iter(states.values()))[name]).value
+        for row, (state, numbers) in enumerate(states.items()):
+            estimate = Estimate.of(numbers[name])
+            if hills:
+                axis.fill_between(hills[0], row + 0.42, row + 0.42 - 0.84 * array(hills[1][state][name]), color=PALE)
             else:
-                _bar(axis, row, estimate, COLOURS[0] if row else GREY)
-            end, side, align = (estimate.high, 3, "left") if estimate.value >= 0 else (estimate.low, -3, "right")
-            axis.annotate(written(estimate.value), (end, row), (side * (1 + dots), 0), fontsize=8, ha=align,
-                          va="center", textcoords="offset points", path_effects=HALO)  # fmt: skip
-            if row == 0:
-                axis.axvline(estimate.value, color="black", ls="--", lw=0.8)
-        if not dots:
-            axis.axvline(0, color="black", lw=0.8)
-        axis.set(xlabel=name, yticks=range(len(states)), yticklabels=list(states))
-        axis.set_ylim(len(states) - 0.5, -0.5)
-        axis.tick_params(labelsize=8)
-        axis.margins(x=0.4)  # room for the numbers
+                axis.plot([start, estimate.value], [row, row], color=PALE, lw=4, solid_capstyle="butt")
+            axis.plot([estimate.low, estimate.high], [row, row], color=INK, lw=1.2)
+            style = tint(roles[state]) if state in roles else {"color": INK if row or hills else GREY}
+            hollow = {"mfc": "white"} if row and {*roles} & {*states} and state not in roles else {}
+            axis.plot(estimate.value, row, "o", ms=8, **style | hollow)
+            right = hills or estimate.value >= start
+            end, side, align = (estimate.high, 6, "left") if right else (estimate.low, -6, "right")
+            axis.annotate(written(estimate.value), (end, row), (side, 0), fontsize=9, ha=align, va="center",
+                          textcoords="offset points", path_effects=HALO)  # fmt: skip
+        _mark(axis, (marks or {}) | ({} if hills else {"": start}), roles, axis is axes[0])
+        axis.set(yticks=range(len(states)), yticklabels=list(states), ylim=(len(states) - 0.5, -0.5))
+        axis.tick_params(labelsize=9)
+        axis.margins(x=0.14)  # room for the numbers
+        axis.set_title(name, fontsize=10, fontweight="bold", loc="left")
+    axes[-1].set_xlabel(unit)
+    if hills:
+        axis.set_xlim(hills[0][0], hills[0][-1])
     return finish(figure, title, alt)
 
 
-def lines(x, series: Mapping[str, object], title: str, alt: str, xlabel: str, ylabel: str,
-          marks: Mapping[str, float] | None = None, places: bool = False) -> View:  # fmt: skip
-    """Draw curves over `x` with bands, one per name; `marks` are named vertical lines.
+def _mark(axis, marks: Mapping[str, float], roles: Mapping[str, str], named: bool = True) -> None:
+    """Draw vertical lines through a panel, named above it."""
+    for name, at in marks.items():
+        axis.axvline(at, **({"lw": 2} | tint(roles[name]) if name in roles else {"lw": 1, "ls": "--", "color": GREY}))
+        if named:
+            axis.text(at, 1, name, transform=axis.get_xaxis_transform(), fontsize=9, ha="center", va="bottom",
+                      color=ROLES[roles.get(name, "other")][0])  # fmt: skip
 
-    With `places` the curves are those of places in a list, in order, and have their colours.
 
-    A mapping of mappings draws one panel per outer name, on one vertical axis; panels of the same names share a legend.
+def lines(x, series: Mapping[str, object], title: str, alt: str, xlabel: str, ylabel: str = "",
+          marks: Mapping[str, float] | None = None, roles: Mapping[str, str] | None = None,
+          natural: Mapping[str, object] | None = None, ordered: bool = False) -> View:  # fmt: skip
+    """Draw curves over `x` with bands, one per name, which stands at its end; `marks` are named vertical lines.
+
+    A mapping of mappings draws one panel per outer name, on one vertical axis. A name that begins with "_" is not
+    written: its curve is thin and belongs to the one before. `roles`: name of a curve or panel -> role, whose colour it
+    has; `ordered` curves have one by their place. `natural`: name -> values of `x` that occur by themselves, drawn
+    between the panels, which then stand one above the other, named on their own axes; what never occurs is hatched.
     """
-    panels = series if isinstance(next(iter(series.values())), Mapping) else {"": series}
-    figure, axes = new(4.2 * max(len(panels), 1.7), 3.4, len(panels))
+    panels = series if isinstance(next(iter(series.values())), Mapping) else {ylabel * bool(natural): series}
+    x, roles, across, named = array(x), roles or {}, len(panels), []
+    figure, axes = new(6.4, 2.3 * across + 0.8, 1, across) if natural else new(1.8 + 4.6 * across**0.4, 3.4, across)
     for axis, (panel, curves) in zip(axes, panels.items(), strict=True):
-        colours = shades(len(curves)) if places else COLOURS
-        for i, (name, values) in enumerate(curves.items()):
+        ends, i, colours = [], -1, shades(max(map(len, panels.values())))
+        for name, values in curves.items():
             value, low, high = np.array([Estimate.of(v) for v in values]).T
-            axis.plot(x, value, color=colours[i % len(colours)], marker=MARKERS[i % 7], ms=4, lw=1.6, label=name)
-            if (low < high).any():
-                axis.fill_between(x, low, high, color=colours[i % len(colours)], alpha=0.2)
-        for name, at in (marks or {}).items():
-            axis.axvline(at, color=GREY, ls="--", lw=1)
-            across = axis.get_xaxis_transform()
-            axis.text(at, 1, name, transform=across, fontsize=8, color=GREY, ha="center", va="bottom")
+            i, thin, role = i + (name[:1] != "_"), name[:1] == "_", roles.get(name, roles.get(panel))
+            style = tint(role) if role else {"color": colours[i] if ordered else INKS[i % 3]}
+            axis.plot(x, value, ls=DASHES[i % 4], lw=0.7 if thin else 1.8, alpha=0.6 if thin else 1,
+                      marker="" if thin else MARKERS[i % 7], ms=4, label=name, **style)  # fmt: skip
+            if (low < high).any() and not thin:
+                axis.fill_between(x, low, high, alpha=0.2, lw=0, **style)
+            last = np.flatnonzero(np.isfinite(value))
+            if name and not thin and last.size:
+                ends.append((name, x[last[-1]], value[last[-1]], style["color"]))
         axis.axhline(0, color="black", lw=0.6)
-        axis.set(xlabel=xlabel, title=panel)
-        if all(float(value).is_integer() for value in x):
+        _mark(axis, marks or {}, roles, axis is axes[0] or not natural)
+        if natural:
+            _nature(axis, x, natural, axis is axes[0])
+        axis.set_title("" if natural else panel, loc="left", pad=16 if marks else 6)
+        axis.set_xlabel("" if natural and axis is not axes[-1] else xlabel)
+        axis.set_ylabel(panel if natural else ylabel * (axis is axes[0]))
+        if not np.mod(x, 1).any():
             axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0].set_ylabel(ylabel)
-    several = len({tuple(curves) for curves in panels.values()}) > 1
-    for axis in axes if several else axes[-1:]:
-        axis.legend(fontsize=8)
+        named.append(ends)
+    figure.align_ylabels()
+    for axis, ends in zip(axes, named, strict=True):
+        if natural or axis is axes[-1] or [name for name, *_ in ends] != [name for name, *_ in named[-1]]:
+            _name(axis, ends)
     return finish(figure, title, alt)
+
+
+def _name(axis, ends: Sequence[tuple]) -> None:
+    """Write the names of curves beside their ends, in their order and apart from each other."""
+    low, high = axis.get_ylim()
+    words = [textwrap.fill(name, 20) for name, *_ in ends]
+    room = 0.19 * max(text.count("\n") + 1 for text in [*words, ""]) / (axis.bbox.height / axis.figure.dpi)
+    places = spread([(y - low) / (high - low) for *_, y, _ in ends], room, 1.0)
+    for text, place, (_, x, y, colour) in zip(words, places, ends, strict=True):
+        axis.annotate(text, (x, y), (1.05, place), textcoords="axes fraction", fontsize=9, va="center",
+                      color=colour if colour in [light for light, _ in ROLES.values()] else INK,
+                      arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 0})  # fmt: skip
+
+
+def _nature(axis, x, natural: Mapping[str, object], rugs: bool) -> None:
+    """Hatch the settings that nothing has by nature; below the panel, perhaps, a rug of those that something has."""
+    axis.set_xlim(x[0], x[-1])
+    at, reach = min(x), sorted((min(values), max(values)) for values in map(array, natural.values()))
+    for low, high in [*reach, (max(x), max(x))]:
+        if low > at + 0.05 * np.ptp(x):
+            axis.axvspan(at, low, facecolor="none", edgecolor=ROLES["line"][0], hatch="///", lw=0, zorder=0)
+        at = max(at, high)
+    if rugs:
+        below = axis.inset_axes([0, -0.2, 1, 0.16], sharex=axis)
+        for row, values in enumerate(map(array, natural.values())):
+            below.plot(values, np.full(len(values), row), "|", ms=8, mew=0.8, alpha=0.5, **tint("message"))
+        below.set(yticks=range(len(natural)), yticklabels=[textwrap.fill(name, 20) for name in natural])
+        below.set_ylim(len(natural) - 0.5, -0.5)
+        below.yaxis.tick_right()
+        below.tick_params(length=0, labelsize=8, labelbottom=False, labelcolor=ROLES["message"][0])
+        below.spines[:].set_visible(False)
 
 
 def strip(groups: Mapping[str, object], title: str, alt: str, unit: str, band: tuple[float, float] | None = None,
@@ -117,7 +167,7 @@ def strip(groups: Mapping[str, object], title: str, alt: str, unit: str, band: t
         axis.axvspan(*band, color=GREY, alpha=0.25, lw=0, label="null, 99.9%")
         axis.legend(loc="lower right", fontsize=8)
     for row, (name, values) in enumerate(groups.items()):
-        axis.plot(values, row + rng.uniform(-0.22, 0.22, values.size), ".", ms=5, color=COLOURS[row % 7], alpha=0.8)
+        axis.plot(values, row + rng.uniform(-0.22, 0.22, values.size), ".", ms=5, color=INK, alpha=0.6)
         if labels and len(labels[name]) != values.size:
             raise ValueError(f"group {name!r} has {values.size} numbers and {len(labels[name])} labels")
         for i in np.argsort(-values)[:n_labels] if labels else ():
@@ -128,45 +178,35 @@ def strip(groups: Mapping[str, object], title: str, alt: str, unit: str, band: t
 
 
 def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, ylabel: str,
-            names: Mapping[str, tuple[float, float]] | None = None) -> View:  # fmt: skip
-    """Draw points by group, each `(x, y)`, with its own colour and marker; `names` writes words at points."""
-    figure, (axis,) = new(6.5, 4.4)
-    for i, (name, (x, y)) in enumerate(groups.items()):
-        axis.scatter(array(x), array(y), s=18, color=COLOURS[i % 7], marker=MARKERS[i % 7], alpha=0.7, lw=0, label=name)
-    for name, at in (names or {}).items():
-        axis.annotate(name, at, (5, 4), textcoords="offset points", fontsize=8)
-    axis.axhline(0, color="black", lw=0.6)
-    axis.set(xlabel=xlabel, ylabel=ylabel)
-    if len(groups) > 1:
-        axis.legend(fontsize=8)
-    return finish(figure, title, alt)
+            names: Mapping[str, tuple[float, float]] | None = None, roles: Mapping[str, str] | None = None,
+            ordered: bool = False) -> View:  # fmt: skip
+    """Draw points by group, each `(x, y)`, with its own marker; `names` writes words at points.
 
-
-def clouds(panels: Mapping[str, tuple], names: Sequence[str], title: str, alt: str, xlabel: str, ylabel: str) -> View:
-    """Draw clouds of points side by side on the same axes, coloured by ordered label and named at their means.
-
-    `panels`: panel -> (points [n, 2], labels [n]), labels as indices of `names`; `ValueError` for others.
+    A mapping of mappings draws one panel per outer name, on the same axes. `roles`: group -> role, whose colour it
+    has; `ordered` groups have a colour by their place and are named at their means. A group of one point is large.
     """
-    panels = {name: (array(points), check_labels(labels, names, name)) for name, (points, labels) in panels.items()}
-    for name, (points, labels) in panels.items():
-        if points.shape != (labels.size, 2):
-            raise ValueError(f"panel {name!r} needs points [n, 2] and n labels, got {points.shape} and {labels.shape}")
-    figure, axes = new(2.9 * len(panels), 3.6, len(panels))
-    every = np.concatenate([points for points, _ in panels.values()])
-    low, high = every.min(0), every.max(0)
-    pad = 0.05 * np.maximum(high - low, 1e-9)
-    for axis, (panel, (points, labels)) in zip(axes, panels.items(), strict=True):
-        colours = shades(int(labels.max()) + 1)
-        for i in np.unique(labels):
-            axis.scatter(*points[labels == i].T, s=9, color=colours[i], lw=0, alpha=0.8)
-        for i in np.unique(labels):
-            box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colours[i], "lw": 1.5}
-            axis.text(*points[labels == i].mean(0), names[i], fontsize=8, ha="center", va="center", bbox=box)
-        axis.axhline(0, color="black", lw=0.4)
-        axis.axvline(0, color="black", lw=0.4)
-        xlim, ylim = zip(low - pad, high + pad, strict=True)
-        axis.set(title=panel, xlabel=xlabel, xlim=xlim, ylim=ylim)
+    panels = groups if isinstance(next(iter(groups.values())), Mapping) else {"": groups}
+    figure, axes = new(max(6.5, 2.4 * len(panels)), 3.6 if ordered else 4.4, len(panels))
+    for axis in axes[1:]:
+        axis.sharex(axes[0])
+    for axis, (panel, groups) in zip(axes, panels.items(), strict=True):
+        for i, (name, points) in enumerate(groups.items()):
+            x, y = map(array, points)
+            style = tint(roles[name]) if name in (roles or {}) else {"color": INKS[i % 3]}
+            if ordered:
+                style = {"color": shades(max(map(len, panels.values())))[i], "s": 10, "alpha": 0.8, "marker": "o"}
+                box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": style["color"], "lw": 1.5}
+                axis.text(x.mean(), y.mean(), name, fontsize=8, ha="center", va="center", bbox=box)
+            size = {"s": 90 if len(x) == 1 else 22, "alpha": 1 if len(x) == 1 else 0.7}
+            axis.scatter(x, y, **{"marker": MARKERS[i % 7], "lw": 0.5, "ec": "white", "label": name} | size | style)
+        for name, at in (names or {}).items():
+            axis.annotate(name, at, (7, 4), textcoords="offset points", fontsize=9, path_effects=HALO)
+        axis.axhline(0, color="black", lw=0.6)
+        axis.set_title(panel, loc="left")
+        axis.set_xlabel(xlabel)
     axes[0].set_ylabel(ylabel)
+    if len(groups) > 1 and not ordered:
+        axes[-1].legend(fontsize=8)
     return finish(figure, title, alt)
 
 

@@ -48,10 +48,7 @@ def floors(rails: Mapping[str, str], heads: Mapping[str, Sequence[Head]], roles:
     shares = [share for *_, share in edges if share is not None]
     if not np.isfinite([*shares, *(share for *_, share in looks)]).all():
         raise ValueError(f"attention and shares must be finite, got {[*looks, *edges]}")
-    missing = {h for a, b, _ in (*looks, *edges) for h in (a, b)} - {
-        *rails,
-        *(h for row in heads.values() for h in row),
-    }
+    missing = {h for a, b, _ in (*looks, *edges) for h in (a, b)} - {*rails, *sum(map(list, heads.values()), [])}
     if missing:
         raise ValueError(f"{missing} stand on no rail; the heads are {heads}, the rails {[*rails]}")
     job = {h: next((JOBS[role] for role in JOBS if h in roles.get(role, ())), ("other", ""))

@@ -5,11 +5,13 @@ import html
 import io
 import json
 import os
+from collections.abc import Sequence
 from copy import copy
 from importlib.resources import files
 from importlib.util import find_spec
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
@@ -17,7 +19,7 @@ from PIL import Image
 
 from ..notebook import glued
 from ..stats import array
-from .palette import STYLE, css
+from .palette import ROLES, STYLE, css
 
 HALO = [withStroke(linewidth=2, foreground="white")]  # behind text that may lie on marks
 
@@ -25,20 +27,17 @@ HALO = [withStroke(linewidth=2, foreground="white")]  # behind text that may lie
 class View:
     """A finished figure: PNG bytes and the text that describes it to somebody who cannot see it.
 
-    Jupyter, Colab and the built page show the picture with its alt text; PDF and GitHub get the PNG. `colours` limits
-    the palette of the PNG, which saves three quarters of its bytes where there are no gradients.
+    Jupyter, Colab and the built page show the picture with its alt text; PDF and GitHub get the PNG, of few `colours`.
     """
 
-    def __init__(self, figure: Figure, alt: str, colours: int | None = None):
+    def __init__(self, figure: Figure, alt: str, colours: int = 128):
         self.alt = " ".join(alt.split())
         self._around = ("", "")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
-        if colours is not None:
-            # The default method mixes dark red with dark blue, the two ends of a signed scale.
-            image = Image.open(buffer).convert("RGB").quantize(colours, method=Image.Quantize.MAXCOVERAGE)
-            buffer = io.BytesIO()
-            image.save(buffer, format="png", optimize=True)
+        # The default method mixes dark red with dark blue, the two ends of a signed scale.
+        image = Image.open(buffer).convert("RGB").quantize(colours, method=Image.Quantize.MAXCOVERAGE)
+        image.save(buffer := io.BytesIO(), format="png", optimize=True)
         self.png = buffer.getvalue()
 
     def enlivened(self, kind: str, data: dict, library: str = "") -> "View":
@@ -92,15 +91,27 @@ def written(value: float) -> str:
     return f"{value + 0.0:.3g}".replace("-", "−")
 
 
+def tint(role: str) -> dict[str, str]:
+    """Return a role's colour as options of a mark, which carries the role's name: no other mark may have that hue."""
+    return {"color": ROLES[role][0], "gid": role}
+
+
+def spread(wanted: Sequence[float] | np.ndarray, room: float, top: float) -> np.ndarray:
+    """Move places apart until `room` lies between neighbours, in their order and none past `top`."""
+    order, steps = np.argsort(wanted, kind="stable"), room * np.arange(len(wanted))
+    moved = np.maximum.accumulate(np.sort(wanted) - steps) + steps
+    return np.minimum(moved, top - steps[::-1])[np.argsort(order)]
+
+
 def new(width: float, height: float, columns: int = 1, rows: int = 1):
-    """Make an empty figure, in inches, and its axes, row by row; panels of one row share their vertical axis."""
+    """Make an empty figure, in inches, and its axes, row by row; panels of one row or column share an axis."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, sharey="row", squeeze=False)
+        axes = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False)
     return figure, list(axes.flat)
 
 
-def finish(figure: Figure, title: str, alt: str, colours: int | None = None) -> View:
+def finish(figure: Figure, title: str, alt: str, colours: int = 128) -> View:
     """Put the title on a figure and make its `View`; `alt` describes what the figure shows, `colours` as in `View`."""
     with matplotlib.rc_context(STYLE):
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")

@@ -1,6 +1,7 @@
 """The palette of the book: one colour per role, in `palette.json` for figures, style sheets and scripts alike.
 
-Figures that compare conditions, and not roles, take the colours that colour-blind readers tell apart (Okabe and Ito).
+In the book's figures a hue stands for a role and for nothing else: conditions are told apart by greys, dashes and
+marks, and named where they end. `COLOURS`, which colour-blind readers tell apart (Okabe and Ito), are for other pages.
 """
 
 import json
@@ -17,7 +18,8 @@ PLACES = ("#440154", "#472f7d", "#38588c", "#297a8e", "#1f9a8a", "#3aba76", "#84
 ON_PLACES = ("#ffffff",) * 4 + ("#000000",) * 4
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#8a8a8a"
+GREY, INK, PALE = "#8a8a8a", "#222222", "#d0d0d0"
+INKS, DASHES = (INK, GREY, "#555555"), ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))  # of conditions
 STYLE = {
     "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "figure.dpi": 110,

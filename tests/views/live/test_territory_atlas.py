@@ -78,9 +78,10 @@ def test_a_place_has_one_colour_in_every_panel(show, view, drawn):
     many = tab.evaluate(BARS)
     assert many[: len(few)] == few and len(set(many)) == len(many) == 4
     assert many == [f"rgb({', '.join(str(round(255 * x)) for x in to_rgb(shade))})" for shade in PLACES[:4]]
-    th.views.clouds({"few": (np.eye(2), [0, 1]), "many": (np.eye(4)[:, :2], range(4))}, NAMES, "a", "b" * 20, "x", "y")
+    groups = {f"{n}": {name: ([i], [i]) for i, name in enumerate(NAMES[:n])} for n in (2, 4)}
+    th.views.scatter(groups, "a", "b" * 20, "x", "y", ordered=True)
     for axis in drawn[-1].axes:
-        dots = [to_hex(cloud.get_facecolor()[0]) for cloud in axis.collections]
+        dots = [to_hex(cloud.get_facecolor()[0], keep_alpha=False) for cloud in axis.collections]
         assert dots == list(PLACES[: len(dots)])
 
 

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...stats import array
-from ..boards import attention_rows
-from ..figure import View, finish, is_live
+from ..boards import attention
+from ..figure import View, is_live
 from ..palette import ROLES
 
 STEPS = 255  # attention is shipped as bytes
@@ -44,7 +44,7 @@ def attention_viewer(tokens: Sequence[str], patterns: Float[Tensor, "heads query
     heads = [{"name": name, "pattern": pattern} for name, pattern in zip(names, packed, strict=True)]
     data = {"title": title, "tokens": list(tokens), "steps": STEPS, "heads": heads, "start": first, "role": role,
             "source": ("" if is_live() else IN_BOOK) if whole else None}  # fmt: skip
-    view = finish(attention_rows(tokens, matrix[:, first], names), title, alt)
+    view = attention(tokens, dict(zip(names, matrix[:, first], strict=True)), title, alt)
     return view.enlivened("attention-viewer", data, bundle() if whole and is_live() else "")
 
 

@@ -22,8 +22,8 @@ from ...runs.run import Run, rerun_last
 from ...runs.trial import reach
 from ...tasks.prompts import Prompts, token_strings
 from ...weights.heads import Head, check_head, label
-from ..figure import View, finish, new, rounded
-from ..palette import ROLES
+from ..charts import lines
+from ..figure import View, rounded
 
 GRID = torch.linspace(-1, 1, 49)  # settings at which the whole model is run, in parts of the limit
 LIMIT = 1.3  # of the slider, in parts of the largest coordinate in an unedited prompt
@@ -82,8 +82,7 @@ def channel_playground(model, base: Run, target: Channel, heads: Sequence[Head],
                      "usual": usual, "ends": list(ends) if means else None, "turned": sum(swings) > 0})  # fmt: skip
     data = {"title": title, "alt": " ".join(alt.split()), "steps": STEPS, "grid": rounded(GRID), "count": len(others),
             "heads": [label(head) for head in heads], "axes": axes, "prompts": prompts}  # fmt: skip
-    still = finish(_picture(data, firsts[0].cpu()), title, alt)
-    return still.enlivened("channel-playground", data)
+    return _picture(data, firsts[0].cpu(), known[:, 0], first).enlivened("channel-playground", data)
 
 
 def _whole_model(model, base: Run, target: Channel, heads: Sequence[Head], i: int, values: Float[Tensor, " n"]):
@@ -120,28 +119,17 @@ def _marks(prompts: Prompts, p: int) -> list[int]:
     return [row.index(int(ids[p])) if int(ids[p]) in row else -1 for ids in (prompts.answer, prompts.distractor)]
 
 
-def _picture(data: dict, looks: Float[Tensor, "n seq"]):
+def _picture(data: dict, looks: Float[Tensor, "n seq"], known: Float[Tensor, " batch"], first: Tensor) -> View:
     """Draw attention above and the answer below, over the settings of the first component."""
-    figure, panels = new(7.2, 4.6, rows=2)
-    axis, prompt, ink = data["axes"][0], data["prompts"][0], ROLES["ink"][0]
-    x, (right, wrong), curve = [axis["limit"] * step for step in data["grid"]], prompt["words"], prompt["curves"][0]
-    for at, name, role in zip(prompt["marks"], (right, wrong), ("io", "s"), strict=True):
-        panels[0].plot(x, looks[:, at], color=ROLES[role][0], lw=2.5, label=name)
-    panels[1].plot(x, curve["whole"], color=ink, lw=2.5, label="the whole model")
-    if curve["alone"]:
-        panels[1].plot(x, curve["alone"], color=ROLES["mover"][0], lw=1, ls="--", label="these heads alone")
-    panels[1].axhline(0, color=ink, lw=0.6)
-    panels[0].set_ylabel(f"attention of {data['heads'][0]}")
-    panels[1].set_ylabel(f"logit {right} − {wrong}")
-    low, high = axis["known"]
-    for panel in panels:
-        for band in filter(None, axis["usual"]):
-            panel.axvspan(band[0], band[2], color=ROLES["message"][0], alpha=0.12, lw=0)
-        for span in ((-axis["limit"], low), (high, axis["limit"])):
-            panel.axvspan(*span, facecolor="none", edgecolor=ROLES["line"][0], hatch="///", lw=0)
-        panel.axvline(prompt["natural"][0], color=ROLES["message"][0], ls=":")
-        panel.set_xlim(*(axis["limit"] * side for side in ((1, -1) if axis["turned"] else (-1, 1))))
-        panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    low, high = axis["ends"] or ("lower", "higher")
-    panels[1].set_xlabel(f"{low}  ←  {axis['name']}  →  {high}")
-    return figure
+    axis, prompt, side = data["axes"][0], data["prompts"][0], -1 if data["axes"][0]["turned"] else 1
+    (low, high), (right, wrong) = axis["ends"] or ("lower", "higher"), (f"look at {word}" for word in prompt["words"])
+    curves = {"the whole model": prompt["curves"][0]["whole"], "these heads alone": prompt["curves"][0]["alone"]}
+    answer = {name: curve[::side] for name, curve in curves.items() if curve}
+    attention = {name: looks[:, at].tolist()[::side] for name, at in zip((right, wrong), prompt["marks"], strict=True)}
+    panels = {f"attention of {data['heads'][0]}": attention, "logit {} − {}".format(*prompt["words"]): answer}
+    return lines(
+        [axis["limit"] * step for step in data["grid"]][::side], panels, data["title"], data["alt"],
+        f"{low}  ←  {axis['name']}  →  {high}", marks={"this prompt": prompt["natural"][0]},
+        roles={right: "io", wrong: "s", "these heads alone": "mover", "this prompt": "message"},
+        natural={name: known[rows] for name, rows in (("right first", first), ("right second", ~first)) if rows.any()},
+    )  # fmt: skip

@@ -10,8 +10,8 @@ from torch import Tensor
 from ...stats import array
 from ...weights.heads import Head, check_head, label
 from ...weights.scores import Scores
-from ..figure import View, finish, new, rounded
-from ..palette import ROLES
+from ..charts import scatter
+from ..figure import View, rounded
 
 STEPS = 255  # component scores are shipped as bytes, in parts of the reader's largest
 
@@ -22,9 +22,9 @@ def composition_explorer(components: Scores, whole: Scores, effects: Float[Tenso
 
     `components` and `whole` come from `component_scores` and `head_scores`; `effects` is what path patching measured
     for the same pairs, in `unit`; `marks` are heads to outline. On the page component scores are rounded to 1/255 of
-    the reader's largest. The picture shows the first reader: best component against effect, and the components of the
-    writer with the largest effect. Raises `ValueError` for scores of different readers, shapes that do not fit, and
-    scores that are negative or not NaN exactly where the writer is not earlier than the reader.
+    the reader's largest. The picture shows the first reader: best component against effect. Raises `ValueError` for
+    scores of different readers, shapes that do not fit, and scores that are negative or not NaN exactly where the
+    writer is not earlier than the reader.
     """
     single, heads, measured = array(components.values), array(whole.values), array(effects)
     layers, n_heads, k, _ = single.shape
@@ -37,8 +37,10 @@ def composition_explorer(components: Scores, whole: Scores, effects: Float[Tenso
         "readers": [{"name": label(reader), **_column(single[..., j], heads[..., j], measured[..., j], reader)}
                     for j, reader in enumerate(readers)],
     }  # fmt: skip
-    figure = _picture(single[..., 0], measured[..., 0], readers[0], unit)
-    return finish(figure, title, alt, colours=64).enlivened("composition-explorer", data)
+    best, found = single[: readers[0][0], ..., 0].max(-1).ravel(), measured[: readers[0][0], ..., 0].ravel()
+    names = {label(divmod(i, n_heads)): (best[i], found[i]) for i in np.argsort(-np.abs(found))[:5].tolist()}
+    text = {"title": title, "alt": alt, "xlabel": f"best component's score into {label(readers[0])}", "ylabel": unit}
+    return scatter({"earlier heads": (best, found)}, names=names, **text).enlivened("composition-explorer", data)
 
 
 def _column(single: np.ndarray, whole: np.ndarray, effect: np.ndarray, reader: Head) -> dict:
@@ -60,20 +62,3 @@ def _column(single: np.ndarray, whole: np.ndarray, effect: np.ndarray, reader: H
         "whole": rounded(whole[earlier]),
         "effect": [round(float(x), 6) + 0.0 for x in effect[earlier]],
     }
-
-
-def _picture(scores: np.ndarray, effect: np.ndarray, reader: Head, unit: str):
-    earlier = np.isfinite(scores).all(-1)
-    scores, effect, names = scores[earlier], effect[earlier], [*map(label, map(tuple, np.argwhere(earlier).tolist()))]
-    figure, (upper, lower) = new(6.4, 5.4, rows=2)
-    ink, grey, message = (ROLES[role][0] for role in ("ink", "other", "message"))
-    upper.scatter(scores.max(1), effect, s=14, color=grey, lw=0, alpha=0.7)
-    for i in np.argsort(-np.abs(effect))[:5]:
-        upper.annotate(names[i], (scores[i].max(), effect[i]), (4, 3), textcoords="offset points", fontsize=8)
-    upper.axhline(0, color=ink, lw=0.6)
-    upper.set(xlabel=f"best component's score into {label(reader)}", ylabel=unit)
-    writer = int(np.argmax(np.abs(effect)))
-    lower.bar(range(scores.shape[1]), scores[writer], color=message)
-    lower.axhspan(*np.quantile(scores, [0.0005, 0.9995]), color=ink, alpha=0.1, lw=0)
-    lower.set(xlabel=f"component of {names[writer]} (shaded: 99.9% of all components)", ylabel="composition score")
-    return figure

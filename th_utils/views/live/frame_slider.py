@@ -16,8 +16,8 @@ def frame_slider(frames: Mapping[str, View], label: str, start: str | None = Non
     `frames`: what is written beside the slider ("200") -> the picture; `label`: what they run over ("training step").
     Each picture keeps its own alt text. `start` is the one seen first, and alone where scripts do not run: by default
     the last. `at` says where they stand on the slider, by default at equal distances; `marks` are named ticks there.
-    Draw all with the same size and scales, and in few colours (`finish(..., colours=16)`): the page carries every one.
-    Raises `ValueError` for places that do not rise from frame to frame, and for marks outside them.
+    Draw all with the same size and scales. Raises `ValueError` for places that do not rise from frame to frame, and for
+    marks outside them.
     """
     names, marks = list(frames), dict(marks or {})
     start, places = names[-1] if start is None else start, np.array(range(len(names)) if at is None else at, float)
