@@ -77,7 +77,10 @@ def explain(output: str) -> str:
 
 
 def pip(what: str, *arguments: str | Path) -> None:
-    status, output = run(PYTHON, "-m", "pip", "--disable-pip-version-check", "-q", "install", *arguments)
+    command = (PYTHON, "-m", "pip", "--disable-pip-version-check", "-q", "install", *arguments)
+    status, output = run(*command)
+    if status and "No matching distribution" in output and "--no-index" not in arguments:
+        status, output = run(*command)  # an index that is busy may say that it knows nothing
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with LOG.open("a", encoding="utf8") as log:
         log.write(f"$ pip install {' '.join(map(str, arguments))}\n{output}\n")

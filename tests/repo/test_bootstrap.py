@@ -60,6 +60,14 @@ def test_pip_failure_is_explained(output, line):
     assert line in bootstrap.explain(output) and "\n" not in bootstrap.explain(output)
 
 
+def test_an_index_that_knows_nothing_for_a_moment_is_asked_again(tmp_path, monkeypatch):
+    answers = [(1, "ERROR: No matching distribution found for jedi==1"), (0, "")]
+    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "pip.log")
+    monkeypatch.setattr(bootstrap, "run", lambda *command: answers.pop(0))
+    bootstrap.pip("jedi", "jedi==1")
+    assert not answers
+
+
 def test_half_finished_environment_is_made_anew_and_a_finished_one_left_alone(calls):
     bootstrap.VENV.mkdir()
     (bootstrap.VENV / "leftover").touch()
