@@ -272,21 +272,22 @@ def depart_fold(self, node) -> None:
 
 # --- pictures ---
 
-PICTURE = re.compile(r'<img style="max-width:100%" (alt="[^"]*") src="data:image/png;base64,([^"]+)">')
+PICTURE = re.compile(r'<img width="(\d+)" style="[^"]*" (alt="[^"]*") src="data:image/png;base64,([^"]+)">')
 
 
 def keep_pictures(text: str, folder: Path, to_root: str) -> str:
     """Pictures of a figure as files, which load when they come near and keep their place until then."""
 
     def kept(match: re.Match) -> str:
-        data = base64.b64decode(match[2])
+        data = base64.b64decode(match[3])
         name = f"figure-{hashlib.sha256(data).hexdigest()[:20]}.png"
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / name).is_file():
             (folder / name).write_bytes(data)
         width, height = Image.open(io.BytesIO(data)).size
-        size = f'width="{width}" height="{height}" loading="lazy" decoding="async"'
-        return f'<img class="th-picture" {match[1]} {size} src="{to_root}_images/{name}">'
+        shown = int(match[1])  # of the page's pixels: the file has more
+        size = f'width="{shown}" height="{round(shown * height / width)}" loading="lazy" decoding="async"'
+        return f'<img class="th-picture" {match[2]} {size} src="{to_root}_images/{name}">'
 
     return PICTURE.sub(kept, text)
 

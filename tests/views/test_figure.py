@@ -47,6 +47,11 @@ def test_few_colours_make_a_light_file():
     assert len(Image.open(io.BytesIO(simple().png)).getcolors()) <= 128
 
 
+def test_a_picture_is_sharp_on_a_dense_screen():
+    view = simple()
+    assert Image.open(io.BytesIO(view.png)).width // 2 == int(BeautifulSoup(html(view), "html.parser").img["width"])
+
+
 def test_a_reader_may_title_and_describe_a_figure_as_they_like():
     assert th.views.lines([0, 1], {"a": [0, 1]}, "My curve", "a curve", "", "").alt == "a curve"
 

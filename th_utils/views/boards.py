@@ -82,7 +82,8 @@ def heatmap(values, rows: Sequence[str], columns: Sequence[str], title: str, alt
         raise ValueError(f"values have shape {grid.shape}, expected ({len(rows)}, {len(columns)}): rows and columns")
     if ((grid < 0) | (grid > 1 + 1e-4)).any():
         raise ValueError(f"values must be shares, 0 to 1 or NaN, got {np.nanmin(grid)} to {np.nanmax(grid)}")
-    widest = 0.52 if least else max(0.5, 0.11 * max(map(len, columns)))  # inches: names must not run into each other
+    aslant = min(0.42, max(0.23, 6 / len(columns)))  # inches, so that a prompt fits into a column of text
+    widest = aslant if least else max(0.5, 0.11 * max(map(len, columns)))  # names must not run into each other
     figure, (axis,) = new(max(5.0, 1.8 + widest * len(columns)), 1.4 + (0.34 if least else 0.42) * len(rows))
     image = axis.imshow(grid, aspect="auto", cmap="Blues", vmin=0, vmax=1)
     axis.set(xlabel=xlabel, ylabel=ylabel)

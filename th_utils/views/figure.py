@@ -21,6 +21,7 @@ from ..notebook import glued
 from ..stats import array
 from .palette import ROLES, STYLE, css
 
+DENSE = 2  # pixels of the file for one of the page: screens of phones and laptops have as many
 HALO = [withStroke(linewidth=2, foreground="white")]  # behind text that may lie on marks
 
 
@@ -34,11 +35,12 @@ class View:
         self.alt = " ".join(alt.split())
         self._around = ("", "")
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
+        as_file = {"format": "png", "dpi": DENSE * figure.dpi, "metadata": {"Software": None}}
+        figure.savefig(buffer, bbox_inches="tight", facecolor="white", **as_file)
         # The default method mixes dark red with dark blue, the two ends of a signed scale.
         image = Image.open(buffer).convert("RGB").quantize(colours, method=Image.Quantize.MAXCOVERAGE)
         image.save(buffer := io.BytesIO(), format="png", optimize=True)
-        self.png = buffer.getvalue()
+        self.png, self._width = buffer.getvalue(), image.width // DENSE
 
     def enlivened(self, kind: str, data: dict, library: str = "") -> "View":
         """Return the same picture with the script that replaces it in a browser (see `alive`)."""
@@ -54,7 +56,8 @@ class View:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         data = base64.b64encode(self.png).decode()
-        image = f'<img style="max-width:100%" alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+        size = f'width="{self._width}" style="max-width:100%;height:auto"'
+        image = f'<img {size} alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
         return {"text/html": image.join(self._around), "image/png": data, "text/plain": f"Figure: {self.alt}"}
 
 
