@@ -62,7 +62,7 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, un
         _mark(axis, (marks or {}) | ({} if hills else {"": start}), roles, axis is axes[0])
         axis.set(yticks=range(len(states)), yticklabels=list(states), ylim=(len(states) - 0.5, -0.5))
         axis.tick_params(labelsize=9)
-        axis.margins(x=0.14)  # room for the numbers
+        axis.margins(x=0.18)  # room for the numbers
         axis.set_title(name, fontsize=10, fontweight="bold", loc="left")
     axes[-1].set_xlabel(unit)
     if hills:
@@ -71,11 +71,14 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, un
 
 
 def _mark(axis, marks: Mapping[str, float], roles: Mapping[str, str], named: bool = True) -> None:
-    """Draw vertical lines through a panel, named above it."""
+    """Draw vertical lines through a panel, named above it; of two that are close each name keeps to its side."""
+    close = 0.3 * np.ptp(axis.get_xlim())
     for name, at in marks.items():
         axis.axvline(at, **({"lw": 2} | tint(roles[name]) if name in roles else {"lw": 1, "ls": "--", "color": GREY}))
         if named:
-            axis.text(at, 1, name, transform=axis.get_xaxis_transform(), fontsize=9, ha="center", va="bottom",
+            others = [other - at for one, other in marks.items() if one and one != name and abs(other - at) < close]
+            side = "center" if not others else "right" if max(others) > 0 else "left"
+            axis.text(at, 1, name, transform=axis.get_xaxis_transform(), fontsize=9, ha=side, va="bottom",
                       color=ROLES[roles.get(name, "other")][0])  # fmt: skip
 
 
