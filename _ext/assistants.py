@@ -135,8 +135,9 @@ def contents(entry: dict) -> list[str]:
 
 def index(env, toc: dict) -> str:
     """The map: what the book is, then every page in the order of the contents."""
-    lines = [f"# {env.config.html_title or env.config.project}", "", f"> {description(env.get_doctree(toc['root']))}", ""]
-    lines += ["- [Names of the module and traps, as plain text](llms-full.txt)", f"- [The front page]({toc['root']}.html)"]
+    root = toc["root"]
+    lines = [f"# {env.config.project}", "", f"> {description(env.get_doctree(root))}", ""]
+    lines += ["- [Names of the module, and traps](llms-full.txt)", f"- [The front page]({root}.html)"]
     for part in toc["parts"]:
         lines += ["", f"## {part['caption']}", ""]
         for page in (page for chapter in part["chapters"] for page in contents(chapter)):

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import load
 
 import th_utils as th
 
@@ -19,26 +18,27 @@ TRAPS = dict(re.findall(r"^### (\d+\. .+?)$.*?```\{code-block\} python\n(.*?)```
 SETTING = re.search(r"```python\n(.*?)```", PAGE, re.S)[1]
 
 
-@pytest.fixture
-def setting(monkeypatch):
-    """The names of the first snippet, on a model of its own: traps change it."""
-    model, names = load("tiny-llama"), {}
-    monkeypatch.setattr(th, "load_model", lambda: model, raising=False)
-    exec(compile(SETTING, "the beginning", "exec"), names)
+@pytest.fixture(scope="module")
+def setting(tiny):
+    """The names of the first snippet."""
+    names = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(th, "load_model", lambda: tiny("tiny-llama"), raising=False)
+        exec(compile(SETTING, "the beginning", "exec"), names)
     return names
 
 
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_does_what_its_last_line_says(name, setting, refuses):
+    setting = dict(setting)
     *first, last = ast.parse(TRAPS[name]).body
     said = TRAPS[name].strip().rsplit("  # ", 1)[1]
     if error := re.match(r"(\w+Error): (.+)", said):
         with refuses(re.escape(error[2]), {"ValueError": ValueError, "TypeError": TypeError}[error[1]]):
             exec(TRAPS[name], setting)
     else:
-        exec(compile(ast.Module(first, []), name, "exec"), setting)
-        found = eval(compile(ast.Expression(last.value), name, "eval"), setting)
-        assert found == ast.literal_eval(said)
+        exec("\n".join(map(ast.unparse, [*first, ast.Assign([ast.Name("found")], last.value, lineno=0)])), setting)
+        assert setting["found"] == ast.literal_eval(said)
 
 
 def test_there_are_ten_traps_and_each_has_a_snippet():
