@@ -21,9 +21,9 @@ SETTING = re.search(r"```python\n(.*?)```", PAGE, re.S)[1]
 @pytest.fixture(scope="module")
 def setting(tiny):
     """The names of the first snippet."""
-    names = {}
+    model, names = tiny("tiny-llama"), {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(th, "load_model", lambda: tiny("tiny-llama"), raising=False)
+        patch.setattr(th, "load_model", lambda: model, raising=False)
         exec(compile(SETTING, "the beginning", "exec"), names)
     return names
 
