@@ -16,9 +16,9 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 PAGE = "book/assistants"
-LABEL = re.compile(r"^(Question|Claim of this chapter)\.\s+")
+QUESTION = "Question. "
 SENTENCE = re.compile(r"(?<=[.?!:])\s+(?=[A-Z“*\"])")
-LONGEST = 220  # characters of a description
+LONGEST = 240  # characters of a description
 PLACES = ("models", "weights", "tasks", "runs", "channels", "notebook", "stats", "views")  # the order of imports
 
 
@@ -118,13 +118,13 @@ def description(doctree) -> str:
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().split())
         if isinstance(paragraph.parent, nodes.section) and text:
-            asks = LABEL.match(text)
-            said = SENTENCE.split(LABEL.sub("", text))
-            if asks and any(one.endswith("?") for one in said):
-                return next(one for one in said if one.endswith("?"))
-            kept = said[0]
-            for one in said[1:]:
-                kept += f" {one}" if len(kept) + len(one) < LONGEST else ""
+            said, kept = SENTENCE.split(text.removeprefix(QUESTION)), ""
+            asked = [i for i, one in enumerate(said) if one.endswith("?")]
+            if text.startswith(QUESTION) and asked:  # as far as the question, or the question alone
+                whole = " ".join(said[: asked[0] + 1])
+                return whole if len(whole) <= LONGEST else said[asked[0]]
+            while said and (not kept or len(kept) + len(said[0]) < LONGEST):
+                kept = f"{kept} {said.pop(0)}".strip()
             return kept
     return ""
 
@@ -136,12 +136,13 @@ def contents(entry: dict) -> list[str]:
 def index(env, toc: dict) -> str:
     """The map: what the book is, then every page in the order of the contents."""
     root = toc["root"]
-    lines = [f"# {env.config.project}", "", f"> {description(env.get_doctree(root))}", ""]
+    lines = [f"# {env.config.html_title}", "", f"> {description(env.get_doctree(root))}", ""]
     lines += ["- [Names of the module, and traps](llms-full.txt)", f"- [The front page]({root}.html)"]
     for part in toc["parts"]:
         lines += ["", f"## {part['caption']}", ""]
         for page in (page for chapter in part["chapters"] for page in contents(chapter)):
-            lines.append(f"- [{env.titles[page].astext()}]({page}.html): {description(env.get_doctree(page))}")
+            about = description(env.get_doctree(page))
+            lines.append(f"- [{env.titles[page].astext()}]({page}.html)" + f": {about}" * bool(about))
     return "\n".join(lines) + "\n"
 
 
