@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import build
-import nbformat
 from markdown_it import MarkdownIt
 
 from th_utils.views import palette
@@ -99,7 +98,7 @@ def picture_of(output) -> tuple[str, bool] | None:
 
 def collect(notebook) -> list[Picture]:
     """Everything between the question and the questions for readers that could become a slide, in order."""
-    found, heading = [], ("", "")
+    found, heading = [], ("In one picture", "")
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for line in cell.source.splitlines():
@@ -187,24 +186,17 @@ def deck(notebook) -> str:
     return text
 
 
-def executed(model: str) -> dict[str, nbformat.NotebookNode]:
-    """The chapters with their outputs, from the cache of the last build; those that are not there are left out."""
-    cache, found = build.open_cache(model), {}
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        notebook = build.sources(model)[path.name]
-        if build.is_cached(cache, notebook):
-            found[path.stem] = cache.merge_match_into_notebook(notebook)[1]
-    return found
-
-
 def main() -> int | str:
-    chapters, folder = executed(build.model_name()), ROOT / "_build" / "slides"
-    if not chapters:
-        return "error: no executed chapters; run make book first"
+    folder = build.BUILD / "slides"
+    try:
+        chapters = {path: one for path, one in build.executed(build.model_name()).items() if "deeper" not in path.parts}
+    except build.Failed as failure:
+        return f"error: {failure}"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, notebook in chapters.items():
-        (folder / f"{name}.html").write_text(deck(notebook), encoding="utf8")
-        print(folder / f"{name}.html")
+    for path, notebook in chapters.items():
+        target = folder / f"{path.stem}.html"
+        target.write_text(deck(notebook), encoding="utf8")
+        print(target)
     return 0
 
 
