@@ -53,7 +53,7 @@ student:  ## the chapters for students, with stubs in place of solutions, in _bu
 	$(RUN) python tools/student.py
 
 rendered:  ## the notebooks with outputs, and copies for students, in _build/rendered: a branch for GitHub
-	$(RUN) python tools/rendered.py
+	$(RUN) python tools/branch.py
 
 slides:  ## slides of every chapter of the built book, in _build/slides
 	$(RUN) python tools/slides.py

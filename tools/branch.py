@@ -26,7 +26,7 @@ def still(data: dict) -> dict:
     return data
 
 
-def rendered(notebook):
+def without_scripts(notebook):
     for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
         if "data" in output:
             output.data = nbformat.from_dict(still(output.data))
@@ -39,7 +39,7 @@ def write(chapters: dict[Path, nbformat.NotebookNode], folder: Path) -> None:
     for path, notebook in chapters.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(rendered(notebook), target)
+        nbformat.write(without_scripts(notebook), target)
     main = sorted(build.ROOT / path for path in chapters if "deeper" not in path.parts)
     for path in student.write(main, folder / "student"):
         text = path.read_text(encoding="utf8")

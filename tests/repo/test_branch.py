@@ -8,8 +8,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
+import branch  # noqa: E402
 import build  # noqa: E402
-import rendered  # noqa: E402
 
 LIVE = {
     "image/png": "AAAA",
@@ -20,11 +20,11 @@ DRAWN = {"text/html": "<div class='th-drawing'><svg viewBox='0 0 1 1'><path d='M
 
 
 def test_figures_are_pictures_and_other_outputs_stay():
-    assert rendered.still(LIVE) == {"image/png": "AAAA", "text/plain": "Figure: a."}
-    image = rendered.still(DRAWN)
+    assert branch.still(LIVE) == {"image/png": "AAAA", "text/plain": "Figure: a."}
+    image = branch.still(DRAWN)
     assert set(image) == {"image/svg+xml", "text/plain"} and image["image/svg+xml"].startswith('<svg xmlns="http')
     table = {"text/markdown": "| a |", "text/plain": "a"}
-    assert rendered.still(table) == table
+    assert branch.still(table) == table
 
 
 def test_notebooks_keep_their_paths_and_students_get_stubs(tmp_path, monkeypatch):
@@ -37,7 +37,7 @@ def test_notebooks_keep_their_paths_and_students_get_stubs(tmp_path, monkeypatch
     (tmp_path / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=[cells[0], new_code_cell(source, metadata=tags)]),
                    tmp_path / "notebooks" / "a.ipynb")  # fmt: skip
-    rendered.write(chapters, tmp_path / "out")
+    branch.write(chapters, tmp_path / "out")
     made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.ipynb")}
     assert made == {"notebooks/a.ipynb", "notebooks/deeper/b.ipynb", "student/a.ipynb"}
     shown = (tmp_path / "out" / "notebooks" / "a.ipynb").read_text(encoding="utf8")
