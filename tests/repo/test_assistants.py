@@ -32,7 +32,7 @@ def setting(tiny):
 def test_a_trap_does_what_its_last_line_says(name, setting, refuses):
     setting = dict(setting)
     *first, last = ast.parse(TRAPS[name]).body
-    said = TRAPS[name].strip().rsplit("  # ", 1)[1]
+    said = TRAPS[name].strip().rsplit("# ", 1)[1]
     if error := re.match(r"(\w+Error): (.+)", said):
         with refuses(re.escape(error[2]), {"ValueError": ValueError, "TypeError": TypeError}[error[1]]):
             exec(TRAPS[name], setting)
