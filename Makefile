@@ -11,7 +11,7 @@ RUN = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/nu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book check deeper test lint fold audit reach bench report student pdf serve fork clean distclean
+.PHONY: help book check deeper test lint fold audit reach bench report student rendered slides pdf serve fork clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -51,6 +51,12 @@ report:  ## measure one model as the book does: a page and a JSON file in report
 
 student:  ## the chapters for students, with stubs in place of solutions, in _build/student
 	$(RUN) python tools/student.py
+
+rendered:  ## the notebooks with outputs, and copies for students, in _build/rendered: a branch for GitHub
+	$(RUN) python tools/branch.py
+
+slides:  ## slides of every chapter of the built book, in _build/slides
+	$(RUN) python tools/slides.py
 
 pdf:  ## print the built book to _build/talking-heads.pdf (needs Chromium or Chrome)
 	$(RUN) python tools/printing.py

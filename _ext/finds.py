@@ -293,6 +293,15 @@ class Claimed(SphinxRole):
         return [number(chapter=CHAPTERS + chapter, text=text, line=self.lineno)], []
 
 
+class Cell(SphinxRole):
+    """`{cell}` with `words <chapter::beginning of the claim>`: the words, linked to the cell that shows it."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        words, _, target = self.text.removesuffix(">").rpartition(" <")
+        chapter, _, text = target.partition("::")
+        return [number(chapter=CHAPTERS + chapter, text=text, line=self.lineno, words=words)], []
+
+
 class Minutes(SphinxRole):
     """`{minutes}` with a chapter: how long it takes, by the chapter itself."""
 
@@ -305,6 +314,8 @@ def value(app, page: str, place) -> nodes.Node:
     if not place["text"]:
         return nodes.inline("", f"{about.get('minutes', '–')} min", classes=["th-minutes"])
     claims = [one for one in about.get("found", {"claims": []})["claims"] if one[1].startswith(place["text"])]
+    if place.get("words") and len(claims) == 1:
+        return link(app, page, place["chapter"], claims[0][0], place["words"], reftitle=claims[0][1])
     if len(claims) != 1 or not claims[0][2]:
         warn("%d claims with a value start with %r", len(claims), place["text"], location=(page, place["line"]))
         return nodes.inline()
@@ -325,6 +336,7 @@ def setup(app) -> dict:
     app.add_node(number)
     app.add_directive("listing", Listing)
     app.add_role("claim", Claimed())
+    app.add_role("cell", Cell())
     app.add_role("minutes", Minutes())
     app.connect("doctree-read", collect)
     app.connect("doctree-resolved", fill, priority=400)  # before terms are linked

@@ -15,6 +15,7 @@ from sphinx.util import logging
 from sphinx.util.i18n import format_date
 
 GLOSSARY = "book/glossary"
+UNLINKED = (GLOSSARY, "book/concept_test")  # a meaning may be the answer
 CHAPTERS = "notebooks/"
 COST = re.compile(r"Cost\.\s+About (\d+) minutes")
 # Where a link would be wrong or in the way. Outputs of cells are left out too: their words follow the model, and links
@@ -64,7 +65,7 @@ def is_prose(text: nodes.Text) -> bool:
 
 
 def link_terms(app, doctree, docname) -> None:
-    if docname == GLOSSARY or GLOSSARY not in app.env.found_docs:
+    if docname in UNLINKED or GLOSSARY not in app.env.found_docs:
         return
     terms = definitions(app.env)
     address = app.builder.get_relative_uri(docname, GLOSSARY)

@@ -214,6 +214,15 @@ def execute(model: str, anew: Sequence[str] = ()) -> None:
     shutil.rmtree(folder)
 
 
+def executed(model: str) -> dict[Path, nbformat.NotebookNode]:
+    """Every notebook with its outputs, from the model's cache, by its path in the repository."""
+    cache, chapters = open_cache(model), sources(model)
+    if missing := [name for name, notebook in chapters.items() if not is_cached(cache, notebook)]:
+        raise Failed(f"{len(missing)} notebooks were not executed as they are now; run make book first")
+    paths = {path.name: path.relative_to(ROOT) for path in (ROOT / "notebooks").glob("**/*.ipynb")}
+    return {paths[name]: cache.merge_match_into_notebook(notebook)[1] for name, notebook in chapters.items()}
+
+
 def commit() -> str:
     return subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True

@@ -123,14 +123,18 @@ def test_a_hash_without_a_pin_is_for_another_platform_only():
 # --- what runs, and what is read ---
 
 
-def test_the_workflow_can_read_the_code_and_nothing_more():
+def test_the_workflow_can_read_the_code_and_one_job_that_runs_none_of_it_can_write_a_branch():
     """Actions are named by commits, because tags can be moved; no text of a pull request becomes a command."""
     used, workflow = re.findall(r"uses: *(.+)", WORKFLOW), yaml.safe_load(WORKFLOW)
     assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used), used
     assert workflow["permissions"] == {"contents": "read"} and "secrets." not in WORKFLOW
     assert set(workflow[True]) == {"push", "pull_request", "schedule"}, "others run with the rights of the owner"
-    for job in workflow["jobs"].values():
-        assert "permissions" not in job and job["timeout-minutes"]
+    writes = workflow["jobs"]["rendered"]
+    assert writes["permissions"] == {"actions": "read", "contents": "write"} and "refs/heads/main" in writes["if"]
+    commands = [line for step in writes["steps"] for line in step.get("run", "").splitlines()]
+    assert all(re.match(r"(git|gh run download) ", line) for line in commands) and "github.event" in writes["if"]
+    for name, job in workflow["jobs"].items():
+        assert ("permissions" not in job or name == "rendered") and job["timeout-minutes"]
         for step in job["steps"]:
             assert "${{" not in step.get("run", "")
             assert "checkout@" not in step.get("uses", "") or step["with"]["persist-credentials"] is False
