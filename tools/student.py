@@ -1,9 +1,9 @@
 """Notebooks for a course, in the format of nbgrader: `make student`.
 
 The solution is the source. A solution cell hands `answer` to `th.exercise` and becomes two cells: one to solve, and a
-locked check. What stands before the answer and the check needs is given. `assert` says what form an answer has, and
-stays in sight. The right answer does not: the comparison is a hidden test, and where it is a literal, a hash of it stays.
-Open exercises are graded by hand, by their rubric.
+locked check. Lines before the answer that the check needs are given. An `assert` says what form an answer has, and
+stays in sight. The comparison with the right answer is a hidden test; of a literal, a hash stays in sight. Open
+exercises are graded by hand, by their rubric.
 
 `_build/course/source` is the lecturer's copy, which nbgrader cuts. `_build/student` is what students get of it.
 """
@@ -39,14 +39,14 @@ _given, _right = (_new.array(one).squeeze() for one in ({answer}, {expected}))
 _new.exercise({name}, _given, _right{options})
 ### END HIDDEN TESTS
 """
-TASK = """**Exercise {number} is graded by hand, for {points} points.** Put your code, at least one figure or table, and what you
-found into the cells below, and add as many as you need. Say what you expected, what your control did, and what the result
-does not show.
+TASK = """**Exercise {number} is graded by hand, for {points} points.** Put your code, at least one figure or table, and
+what you found into the cells below, and add as many as you need. Say what you expected, what your control did, and what
+the result does not show.
 
 === BEGIN MARK SCHEME ===
 
-A fifth of the points each: a guess written down before the measurement; the measurement, with n and an interval; a control
-that could have come out the same; a figure or table that shows both; what the result does not show.
+A fifth of the points each: a guess written down before the measurement; the measurement, with n and an interval; a
+control that could have come out the same; a figure or table that shows both; what the result does not show.
 
 {scheme}
 
@@ -138,13 +138,15 @@ def parsed(source: str) -> Exercise | None:
     if not (isinstance(given, ast.Name) and given.id == "answer" and isinstance(name, ast.Constant) and len(rest) == 1):
         raise ValueError(f"the check must read th.exercise(name, answer, expected, tolerance=…): {ast.unparse(check)}")
     forms = [node for node in tree.body if isinstance(node, ast.Assert)]
-    needed = set().union(*(names(part, ast.Load) for part in [*rest, *check.value.keywords, *forms])) - {"answer"}
+    needed = set().union(*(names(part, ast.Load) for part in [*rest, *check.value.keywords]))
+    own = "answer" in needed
+    needed |= set().union(*(names(one, ast.Load) for one in forms)) - {"answer"}
     kept = []
     for node in reversed(tree.body[: tree.body.index(check)]):
         if isinstance(node, ast.Import | ast.ImportFrom) or defined(node) & needed:
             kept.insert(0, node)
             needed |= names(node, ast.Load)
-    if any("answer" in names(node, ast.Store) | names(node, ast.Load) for node in kept):
+    if own or any("answer" in names(node, ast.Store) | names(node, ast.Load) for node in kept):
         raise ValueError(f"the check needs `answer` itself, so its stub would hold the solution: {ast.unparse(check)}")
     first = next((i for i, node in enumerate(tree.body) if "answer" in names(node, ast.Store)), 0)
     parts = {"given": "", "solution": "", "forms": "", "reference": "", "check": ""}
