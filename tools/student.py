@@ -120,7 +120,10 @@ def is_solution(cell) -> bool:
 
 
 def titled(source: str) -> str:
-    return re.sub(r"^# (@title )?(Solution to e|A start on e|E)xercise", "# Exercise", source.splitlines()[0])
+    """The first line of a stub: what a solution is called may say how it goes."""
+    return re.sub(
+        r"^# (?:@title )?(?:Solution to e|A start on e|E)xercise (\d+).*", r"# Exercise \1", source.splitlines()[0]
+    )
 
 
 def parsed(source: str) -> Exercise | None:
@@ -154,7 +157,7 @@ def parsed(source: str) -> Exercise | None:
     for i, node in enumerate(tree.body):
         kind = "given" if i < first else "reference"
         kind = "check" if node is check else "forms" if node in forms else kind if node in kept else "solution"
-        parts[kind] += "\n".join(line for line in lines[start : node.end_lineno] if line.strip()) + "\n"
+        parts[kind] += "\n".join(lines[start : node.end_lineno]).strip("\n") + "\n"
         start = node.end_lineno
     parts["check"] = check.value
     return Exercise(title, **parts)

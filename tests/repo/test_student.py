@@ -83,9 +83,9 @@ def test_the_comparison_is_hidden_and_asks_th_utils_anew():
     assert "_new = importlib.reload(th_utils.notebook)" in hidden and "_new.exercise('Exercise 7', _given" in hidden
 
 
-def test_an_open_exercise_leaves_its_title():
-    text = student.stub("# @title A start on exercise 4: what next?\nx = 1\n")
-    assert text == "# Exercise 4: what next?\n# Your experiment:\n"
+def test_an_open_exercise_leaves_its_number():
+    text = student.stub("# @title A start on exercise 4: correlate x with y\nx = 1\n")
+    assert text == "# Exercise 4\n# Your experiment:\n"
 
 
 def test_what_a_loop_fills_is_kept_with_the_loop():
