@@ -49,7 +49,7 @@ bench:  ## run the benchmarks
 report:  ## measure one model as the book does: a page and a JSON file in report-<model>/
 	$(RUN) python -m th_utils report
 
-student:  ## the chapters for students, with stubs in place of solutions, in _build/student
+student:  ## the chapters with stubs in place of solutions, _build/student, and a course for nbgrader, _build/course
 	$(RUN) python tools/student.py
 
 rendered:  ## the notebooks with outputs, and copies for students, in _build/rendered: a branch for GitHub

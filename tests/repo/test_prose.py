@@ -22,7 +22,7 @@ import api  # noqa: E402
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").rglob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STORED = [f"book/reports/{one.stem}.html" for one in (ROOT / "th_utils" / "report" / "data").iterdir()]  # built
-EXAMPLES = {"config.json", "_build/student"}  # a model's, and made by make
+EXAMPLES = {"config.json", "_build/student", "_build/course", "grades.csv"}  # a model's, and made by tools
 FILE = re.compile(r"[\w.-]+(/[\w.-]+)*(/|\.(py|md|yml|toml|txt|cff|js|json|ipynb))")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
