@@ -53,12 +53,12 @@ def test_a_false_reading_stops_the_default_model(shown, monkeypatch, holds):
 
 def test_a_false_reading_is_reported_on_another_model(shown, monkeypatch):
     monkeypatch.setenv("TH_MODEL", "gpt2")
-    facts = {"best": (20, 0), "gain": HALF, "movers": [(1, 2), (3, 4)]}
+    facts = {"best": (20, 0), "gain": HALF, "movers": ((1, 2), (3, 4)), "share": 0.154459}
     th.read("the best is {best}", holds=True, **facts)
     th.read("the best is {best}", holds=False, **facts)
     th.read("the best is {best}", holds=False, otherwise="{best} is not the best ({gain:.1f})", **facts, name="best")
     assert shown[0][0] == "the best is 20.0"
-    assert shown[1][0] == "*Not so on this model.* best 20.0, gain 0.50 [0.40, 0.60], movers 1.2 and 3.4"
+    assert shown[1][0] == "*Not so on this model.* best 20.0, gain 0.50 [0.40, 0.60], movers 1.2 and 3.4, share 0.1545"
     assert shown[2][0] == "20.0 is not the best (0.5 [0.4, 0.6])"
     assert shown[2][2] == {"scrapbook": {"name": "best", "mime_prefix": ""}}
 

@@ -39,10 +39,10 @@ class _Facts(Formatter):
     def format_field(self, value, spec: str) -> str:
         if isinstance(value, Estimate):
             return format(value, spec)
+        if isinstance(value, list | tuple) and all(isinstance(one, tuple) for one in value):
+            return heads(value)
         if isinstance(value, tuple):
             return label(value)
-        if isinstance(value, list) and all(isinstance(one, tuple) for one in value):
-            return heads(value)
         return super().format_field(value, spec)
 
 
@@ -58,7 +58,8 @@ def read(text: str, *, holds=None, otherwise: str | None = None, name: str | Non
     if holds is not None and not _true(holds):
         if find_card().name == DEFAULT:
             raise ClaimFailed(f"this reading does not hold here: {filled}")
-        values = ", ".join(f"{fact} {fill.format_field(value, '')}" for fact, value in facts.items())
+        short = {float: ".4g"}  # the template, which knows better, is not shown
+        values = ", ".join(f"{fact} {fill.format_field(x, short.get(type(x), ''))}" for fact, x in facts.items())
         filled = f"*Not so on this model.* {values}" if otherwise is None else fill.format(cleandoc(otherwise), **facts)
     _show(filled, name)
 
