@@ -49,6 +49,10 @@ def cells(notebook, kind: str) -> list:
     return [cell for cell in notebook.cells if cell.cell_type == kind]
 
 
+def folded(cell) -> bool:
+    return bool(fold.FOLDED & set(cell.metadata.get("tags", [])))
+
+
 def setup_cell(path: Path) -> str:
     return cells(nbformat.read(path, as_version=4), "code")[0].source
 
@@ -99,6 +103,18 @@ def test_code_cells_are_short(path, notebook):
     lengths = [sum(bool(line.strip()) for line in source.splitlines()) for source in sources]
     assert median(lengths) <= 8 or path in DEEPER
     assert max(lengths) <= 25
+
+
+def test_a_chapter_shows_the_cells_that_measure_and_folds_the_rest(chapter):
+    end = next(i for i, cell in enumerate(chapter.cells) if cell.source.startswith("## Check yourself"))
+    shown = [cell for cell in chapter.cells[:end] if cell.cell_type == "code" and not folded(cell)]
+    assert len(shown) <= 12, [cell.source.splitlines()[0] for cell in shown]
+
+
+def test_lines_of_code_fit_beside_the_text(notebook):
+    """The set-up cell has its own test: a form of Colab is one line."""
+    lines = [line for cell in cells(notebook, "code")[1:] for line in cell.source.splitlines()]
+    assert not [line for line in lines if len(line) > 88]
 
 
 def test_a_section_says_whose_question_it_is(path, notebook):
