@@ -111,9 +111,9 @@ def test_a_chapter_shows_the_cells_that_measure_and_folds_the_rest(chapter):
     assert len(shown) <= 12, [cell.source.splitlines()[0] for cell in shown]
 
 
-def test_lines_of_code_fit_beside_the_text(notebook):
+def test_lines_of_code_fit_beside_the_text(chapter):
     """The set-up cell has its own test: a form of Colab is one line."""
-    lines = [line for cell in cells(notebook, "code")[1:] for line in cell.source.splitlines()]
+    lines = [line for cell in cells(chapter, "code")[1:] for line in cell.source.splitlines()]
     assert not [line for line in lines if len(line) > 88]
 
 
