@@ -1,7 +1,7 @@
 """The lab, once loaded for all its tests; skipped where the book was built without the model's file."""
 
 import pytest
-from lab_page import PAGE, PARTS, open_and_load
+from lab_page import PAGE, PARTS, answers, open_and_load, settle
 from rendered import HTML
 from test_browser import watched
 
@@ -26,9 +26,18 @@ def weights(model):
 
 
 @pytest.fixture(scope="session")
-def visit(browser, address):
+def loaded(browser, address):
     """The page with its model loaded by the button, and what went wrong on the way."""
     with watched(browser, address) as (tab, trouble):
         open_and_load(tab, f"{address}/{PAGE}")
         yield tab
         assert not trouble
+
+
+@pytest.fixture
+def visit(loaded):
+    """The page as it stands when the model has been loaded, whatever the test before has left."""
+    before = answers(loaded)
+    loaded.get_by_role("button", name="Two names", exact=True).click()
+    settle(loaded, before)
+    return loaded
