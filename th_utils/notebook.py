@@ -58,8 +58,8 @@ def read(text: str, *, holds=None, otherwise: str | None = None, name: str | Non
     if holds is not None and not _true(holds):
         if find_card().name == DEFAULT:
             raise ClaimFailed(f"this reading does not hold here: {filled}")
-        short = {float: ".4g"}  # the template, which knows better, is not shown
-        values = ", ".join(f"{fact} {fill.format_field(x, short.get(type(x), ''))}" for fact, x in facts.items())
+        specs = {fact: ".4g" if isinstance(value, float) else "" for fact, value in facts.items()}
+        values = ", ".join(f"{fact} {fill.format_field(facts[fact], spec)}" for fact, spec in specs.items())
         filled = f"*Not so on this model.* {values}" if otherwise is None else fill.format(cleandoc(otherwise), **facts)
     _show(filled, name)
 

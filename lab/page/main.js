@@ -38,10 +38,12 @@ function start() {
       } else if (kind === "refused") refuse(value);
       else if (kind === "answer" && worker === found) {
         attention = value.before || attention;
-        const [given, wanted] = [value, state].map(({ prompt: text, dials }) => JSON.stringify([text, dials]));
-        ROOT.toggleAttribute("data-settled", given === wanted); // what is shown then is what was asked last
-        const asked = [value, state].map(({ prompt: text, dials }) => [text, ...dials.map(nameOf)].join("\n"));
-        if (asked[0] === asked[1]) show(fromWorker(value, attention), value.dials); // else a newer answer is on its way
+        const same = part => {
+          const [given, wanted] = [value, state].map(({ prompt: text, dials }) => JSON.stringify([text, dials.map(part)]));
+          return given === wanted;
+        };
+        ROOT.toggleAttribute("data-settled", same(dial => dial)); // what is shown then is what was asked last
+        if (same(nameOf)) show(fromWorker(value, attention), value.dials); // else a newer answer is on its way
       }
     }
   });

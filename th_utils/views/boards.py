@@ -91,8 +91,8 @@ def heatmap(values, rows: Sequence[str], columns: Sequence[str], title: str, alt
     axis.set_yticks(range(len(rows)), rows)
     for (i, j), value in np.ndenumerate(grid):
         if value >= least:
-            written = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
-            axis.text(j, i, written, ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black")
+            share = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
+            axis.text(j, i, share, ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black")
     figure.colorbar(image, ax=axis, label=unit, shrink=0.9)
     return finish(figure, title, alt)
 
