@@ -11,7 +11,7 @@ RUN = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/nu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book check deeper test lint fold audit reach bench report student rendered slides pdf serve fork clean distclean
+.PHONY: help book check deeper test lint fold audit reach bench report student rendered slides pdf release serve fork clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -60,6 +60,9 @@ slides:  ## slides of every chapter of the built book, in _build/slides
 
 pdf:  ## print the built book to _build/talking-heads.pdf (needs Chromium or Chrome)
 	$(RUN) python tools/printing.py
+
+release: pdf  ## the wheel, the pages, the PDF and checksums of the built book, in _build/release
+	$(RUN) python tools/release.py
 
 serve:  ## show the built book at http://127.0.0.1:8000
 	@test -f _build/html/index.html || { echo "error: no book yet; run make book first"; exit 1; }

@@ -123,24 +123,34 @@ def test_a_hash_without_a_pin_is_for_another_platform_only():
 # --- what runs, and what is read ---
 
 
-def test_the_workflow_can_read_the_code_and_one_job_that_runs_none_of_it_can_write_a_branch():
+def test_the_workflow_can_read_the_code_and_the_jobs_that_may_write_run_none_of_it():
     """Actions are named by commits, because tags can be moved; no text of a pull request becomes a command."""
     used, workflow = re.findall(r"uses: *(.+)", WORKFLOW), yaml.safe_load(WORKFLOW)
     assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used), used
     assert workflow["permissions"] == {"contents": "read"} and "secrets." not in WORKFLOW
     assert set(workflow[True]) == {"push", "pull_request", "schedule"}, "others run with the rights of the owner"
-    writes = workflow["jobs"]["rendered"]
-    assert writes["permissions"] == {"actions": "read", "contents": "write"} and "refs/heads/main" in writes["if"]
-    commands = [line for step in writes["steps"] for line in step.get("run", "").splitlines()]
-    assert all(re.match(r"(git|gh run download) ", line) for line in commands) and "github.event" in writes["if"]
+    for name, branch in (("publish", "refs/heads/main"), ("release", "refs/tags/v")):
+        writes = workflow["jobs"][name]
+        assert writes["permissions"] == {"actions": "read", "contents": "write"} and writes["needs"] == "test"
+        assert branch in writes["if"] and "github.event_name == 'push'" in writes["if"]
+        commands = [line for step in writes["steps"] for line in step.get("run", "").splitlines()]
+        assert all(re.match(r"(git|gh run download|gh release create|sha256sum|ls|touch) ", line) for line in commands)
     for name, job in workflow["jobs"].items():
-        assert ("permissions" not in job or name == "rendered") and job["timeout-minutes"]
+        assert ("permissions" not in job or name in ("publish", "release")) and job["timeout-minutes"]
         for step in job["steps"]:
             assert "${{" not in step.get("run", "")
             assert "checkout@" not in step.get("uses", "") or step["with"]["persist-credentials"] is False
     recipe = (ROOT / "Makefile").read_text(encoding="utf8").split("\naudit:")[1].split("\n\n")[0]
     assert "make audit" in WORKFLOW and re.search(r"pip-audit==[\d.]+", recipe) and "hashes/*.txt" in recipe
     assert "--strict" in recipe, "a package that could not be looked up must not pass"
+
+
+def test_what_the_workflow_publishes_is_what_the_build_writes():
+    """A published branch must hold these, and the tests below tests/book see that the build writes them."""
+    table = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    pages = {f"{chapter['file']}.html" for part in table["parts"] for chapter in part["chapters"]} | {"index.html"}
+    site, outputs = yaml.safe_load(WORKFLOW)["jobs"]["publish"]["strategy"]["matrix"]["include"]
+    assert pages >= set(site["holds"].split()) and outputs["holds"] == "notebooks student"
 
 
 def test_no_file_holds_a_secret_and_models_are_read_as_data():
