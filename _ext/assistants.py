@@ -152,6 +152,8 @@ def write(app, error) -> None:
     import yaml
 
     toc = yaml.safe_load(Path(app.srcdir, "_toc.yml").read_text(encoding="utf8"))
+    if PAGE not in app.env.found_docs:  # the first pages of a build
+        return
     page = Path(app.srcdir, f"{PAGE}.md").read_text(encoding="utf8")
     Path(app.outdir, "llms.txt").write_text(index(app.env, toc), encoding="utf8")
     Path(app.outdir, "llms-full.txt").write_text(full(page), encoding="utf8")

@@ -310,6 +310,8 @@ class Minutes(SphinxRole):
 
 
 def value(app, page: str, place) -> nodes.Node:
+    if place["chapter"] not in app.env.found_docs:  # the first pages of a build stand before the rest is computed
+        return nodes.inline("", "…")
     about = app.env.metadata.get(place["chapter"], {})
     if not place["text"]:
         return nodes.inline("", f"{about.get('minutes', '–')} min", classes=["th-minutes"])

@@ -1,5 +1,7 @@
 """The stages of `make book`, `make check` and `make test`; runs inside .venv (tools/bootstrap.py makes it).
 
+`make book` executes and builds the front page and the first chapter before the rest, in a folder of their own.
+
 A notebook is executed once per key. The key is what its outputs depend on: the helper module, the pinned versions,
 the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes what has no match
 in the cache, so book and tests share one run; Sphinx only reads it. Prose is in no key.
@@ -33,6 +35,7 @@ REPORTS = BUILD / "reports"
 TINY = BUILD / "tiny"
 STORED = ROOT / "book" / "stored"
 LONGEST = ("01_circuit_metrics.ipynb", "02_what_svd_adds.ipynb", "03_readers.ipynb", "04_dilution.ipynb")
+FIRST = ("book/index", "notebooks/00_first_look")  # what one can read while the rest is computed
 STYLED = BUILD / ".ipython-styled"  # the IPYTHONDIR of chapters alone
 RUNS = ROOT / ".nbmake"  # not below _build, a name that nbmake passes over
 DEFAULT_MODEL = "smollm2-135m"
@@ -187,9 +190,11 @@ def prepare_folder(model: str) -> Path:
     return folder
 
 
-def execute(model: str, anew: Sequence[str] = ()) -> None:
+def execute(model: str, anew: Sequence[str] = (), first: bool = False) -> None:
     """Run every notebook that has no match in the model's cache, and put what passed into it; some in any case."""
     cache, chapters = open_cache(model), sources(model)
+    if first:
+        chapters = {name: notebook for name, notebook in chapters.items() if f"notebooks/{name[:-6]}" in FIRST}
     for path in STORED.glob("*.ipynb") if model == DEFAULT_MODEL else ():
         if path.name in chapters and not is_cached(cache, chapters[path.name]):
             keep(cache, path)
@@ -238,26 +243,39 @@ def store(names: Sequence[str]) -> None:
         nbformat.write(notebook, STORED / name)
 
 
+def jupyter_book(model: str, cache: Path, *options: object) -> None:
+    """Build pages with the outputs that lie in a model's cache; the link to it is where Jupyter Book looks."""
+    if cache.is_dir() and not cache.is_symlink():  # of a build by hand
+        shutil.rmtree(cache)
+    cache.unlink(missing_ok=True)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.symlink_to(CACHES / cache_key(model))
+    command = "from jupyter_book.cli.main import main; main()"  # there is no python -m jupyter_book
+    result = python("-c", command, "build", ROOT, "--keep-going", "-q", *options, env=run_environment(model),
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    if result.returncode:
+        print(result.stdout)
+        raise Failed("Jupyter Book stopped with the warnings or errors above")
+    print(f"    {cache.parent / 'html' / 'index.html'}", flush=True)
+
+
+def build_first(model: str) -> None:
+    """Build the first pages alone; what leads to pages that are not there yet is no link."""
+    toc = BUILD / "first" / "_toc.yml"
+    toc.parent.mkdir(exist_ok=True)
+    toc.write_text(f"format: jb-book\nroot: {FIRST[0]}\nchapters:\n- file: {FIRST[1]}\n", encoding="utf8")
+    jupyter_book(model, toc.parent / "_build" / ".jupyter_cache", "--toc", toc, "--path-output", toc.parent)
+
+
 def build_book(model: str) -> None:
-    """Jupyter Book reads outputs in `_build/.jupyter_cache`: that leads to the model's; other outputs, pages anew."""
+    """Build all pages, as warnings allow; with other outputs or contents, every page anew."""
     keep_file(model)
     state = cache_key(model) + (ROOT / "_toc.yml").read_text(encoding="utf8")  # the sidebar is on every page
     built = BUILD / "state.txt"
     if not built.is_file() or built.read_text(encoding="utf8") != state:
         shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
         built.write_text(state, encoding="utf8")
-    link = BUILD / ".jupyter_cache"
-    if link.is_dir() and not link.is_symlink():  # of a build by hand
-        shutil.rmtree(link)
-    link.unlink(missing_ok=True)
-    link.symlink_to(CACHES / cache_key(model))
-    jupyter_book = "from jupyter_book.cli.main import main; main()"  # there is no python -m jupyter_book
-    options = ["build", ROOT, "-W", "--keep-going", "-q"]
-    result = python("-c", jupyter_book, *options, env=run_environment(model), stdout=subprocess.PIPE)
-    if result.returncode:
-        print(result.stdout)
-        raise Failed("Jupyter Book stopped with the warnings or errors above")
-    print(f"    {BUILD / 'html' / 'index.html'}", flush=True)
+    jupyter_book(model, BUILD / ".jupyter_cache", "-W")
 
 
 # --- tests ---
@@ -284,6 +302,10 @@ UNITS = ("tests", "--ignore=tests/book", "--ignore=tests/notebooks")
 
 def book() -> None:
     model = model_name()
+    if not (BUILD / "html" / "index.html").is_file():
+        with stage("the first pages, to read while the rest is computed"):
+            execute(model, first=True)
+            build_first(model)
     with stage(f"notebooks on {label(model)}"):
         execute(model)
     if not FAILURES:
