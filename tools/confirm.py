@@ -88,7 +88,10 @@ def outcomes(path: Path, folder: Path, model: str, shift: int = 0) -> tuple[list
 
 
 def thresholds(path: Path) -> dict[str, dict]:
-    """By the text of a claim: the condition as it stands in the code, and when its line was last written."""
+    """By the text of a claim: the condition as it stands in the code, and when its line was last written.
+
+    A text that names what was found, as an f-string, is left out.
+    """
     said, found = path.read_text(encoding="utf8").splitlines(), {}
     blamed = subprocess.run(["git", "blame", "--line-porcelain", path], cwd=ROOT, capture_output=True, text=True,
                             check=True).stdout.splitlines()  # fmt: skip
@@ -102,8 +105,9 @@ def thresholds(path: Path) -> dict[str, dict]:
                 text, condition = node.args[1], ast.unparse(node.args[2])
                 head = ast.get_source_segment(cell.source, node).splitlines()[0]
                 at = next(i for i, line in enumerate(said) if json.dumps(head, ensure_ascii=False)[1:-1] in line)
-                key = text.value if isinstance(text, ast.Constant) else ast.unparse(text)
-                found[key] = {"condition": condition, "commit": commits[at],
+                if not isinstance(text, ast.Constant):
+                    continue
+                found[text.value] = {"condition": condition, "commit": commits[at],
                               "date": f"{datetime.fromtimestamp(times[at], UTC):%Y-%m-%d}"}  # fmt: skip
     return found
 

@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import printing
@@ -42,10 +43,14 @@ def pack(site: Path, toc: Path, pdf: Path, wheel: Path, folder: Path) -> list[Pa
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build the wheel of `th_utils` with the pinned setuptools."""
+    """Build the wheel of `th_utils`, in a copy, because setuptools leaves folders where it works."""
     shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT]
-    done = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as name:
+        for part in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / part, name)
+        shutil.copytree(ROOT / "th_utils", Path(name, "th_utils"), ignore=shutil.ignore_patterns("__pycache__"))
+        command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, name]
+        done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise Incomplete(f"the wheel could not be built: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
     (wheel,) = folder.glob("*.whl")
