@@ -23,6 +23,7 @@ STORED = ROOT / "book" / "lab.json"
 GLOSSARY, CHAPTERS = "book/glossary", "notebooks/"
 EXERCISE = re.compile(r"Exercise (\d+) \((\w+), (\d+) min(, open)?\)")
 FIGURE = "Figure: "
+DRAWING = re.compile(r"<svg viewBox=.*?</svg>", re.S)
 VERSIONS = " · torch "  # the line of a set-up cell, full of dots
 NAME = re.compile(r"(?<![\w.+−\[-])(\d{1,2}\.\d(?:\.\d{1,2})?)(?![\w%]|\.\d| \[| ?%|-fold)")
 OTHER = "Gemma"  # whose heads are no part of the list
@@ -46,9 +47,10 @@ def shown(bundle) -> str:
 
 
 def figure(bundle) -> tuple[str, str] | None:
-    """What a picture shows, in words, and its file."""
+    """What a picture shows, in words, and its file, or the SVG element of a drawing."""
     text, image = shown(bundle), next(bundle.findall(nodes.image), None)
-    return (text.removeprefix(FIGURE), image["uri"]) if image is not None and text.startswith(FIGURE) else None
+    drawn = [image["uri"]] if image is not None else DRAWING.findall(bundle.astext())
+    return (text.removeprefix(FIGURE), drawn[0]) if drawn and text.startswith(FIGURE) else None
 
 
 def named(text: str, sure: bool = False) -> list[str]:
@@ -166,7 +168,7 @@ class listing(nodes.General, nodes.Element):
 
 
 class number(nodes.Inline, nodes.Element):
-    """The place of a value that a claim of a chapter states."""
+    """The place of something that a chapter holds: the value of a claim, a figure, its minutes."""
 
 
 def chapters(env) -> dict[str, dict]:
@@ -246,7 +248,10 @@ def figures_page(app, page: str) -> list[nodes.Node]:
 
 
 def thumbnail(app, uri: str, alt: str) -> nodes.raw:
-    """A small copy of a picture of a chapter, beside the pages."""
+    """A small copy of a picture of a chapter, beside the pages; a drawing is small as it is."""
+    if uri.startswith("<svg"):
+        drawing = re.sub(r"min-width:[^;]*;", "", uri, count=1)
+        return nodes.raw("", f'<span role="img" aria-label="{html.escape(alt)}">{drawing}</span>', format="html")
     source = app.srcdir / uri.lstrip("/")
     target = app.outdir / "_images" / "small" / f"{source.stem}.webp"
     if not target.is_file():
@@ -255,7 +260,7 @@ def thumbnail(app, uri: str, alt: str) -> nodes.raw:
             image.convert("RGB").resize((WIDTH, round(WIDTH * image.height / image.width))).save(target, quality=70)
     with Image.open(target) as image:
         size = f'width="{image.width}" height="{image.height}"'
-    text = f'<img loading="lazy" {size} alt="{html.escape(alt)}" src="../_images/small/{target.name}">'
+    text = f'<img class="th-picture" loading="lazy" {size} alt="{html.escape(alt)}" src="../_images/small/{target.name}">'
     return nodes.raw("", text, format="html")
 
 
@@ -302,6 +307,14 @@ class Cell(SphinxRole):
         return [number(chapter=CHAPTERS + chapter, text=text, line=self.lineno, words=words)], []
 
 
+class Picture(SphinxRole):
+    """`{picture}` with `chapter::heading`: the first figure under that heading, small."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        chapter, _, heading = self.text.partition("::")
+        return [number(chapter=CHAPTERS + chapter, text=heading, line=self.lineno, picture=True)], []
+
+
 class Minutes(SphinxRole):
     """`{minutes}` with a chapter: how long it takes, by the chapter itself."""
 
@@ -313,6 +326,12 @@ def value(app, page: str, place) -> nodes.Node:
     about = app.env.metadata.get(place["chapter"], {})
     if not place["text"]:
         return nodes.inline("", f"{about.get('minutes', '–')} min", classes=["th-minutes"])
+    if place.get("picture"):
+        figures = [one for one in about.get("found", {"figures": []})["figures"] if one[1] == place["text"]]
+        if figures:
+            return nodes.inline("", "", thumbnail(app, figures[0][3], figures[0][2]), classes=["th-key"])
+        warn("no figure under the heading %r", place["text"], location=(page, place["line"]))
+        return nodes.inline()
     claims = [one for one in about.get("found", {"claims": []})["claims"] if one[1].startswith(place["text"])]
     if place.get("words") and len(claims) == 1:
         return link(app, page, place["chapter"], claims[0][0], place["words"], reftitle=claims[0][1])
@@ -338,6 +357,7 @@ def setup(app) -> dict:
     app.add_role("claim", Claimed())
     app.add_role("cell", Cell())
     app.add_role("minutes", Minutes())
+    app.add_role("picture", Picture())
     app.connect("doctree-read", collect)
     app.connect("doctree-resolved", fill, priority=400)  # before terms are linked
-    return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}
