@@ -1,38 +1,28 @@
 """What the executed chapters hold, where other pages can list it: figures, exercises, claims, and heads by name.
 
 Nothing here is typed: all of it is read from the chapters and their outputs, so on another model the pages change.
-Roles of heads are those that `tools/lab.py` measured on the default model.
+What is a head and which role it has, `look` says.
 """
 
 import html
-import json
 import re
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
-from look import CLAIM, is_head
+from look import CLAIM, columns_of_heads, job, places
 from PIL import Image
 from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from wayfinding import CHAPTERS, GLOSSARY
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "book" / "lab.json"
-GLOSSARY, CHAPTERS = "book/glossary", "notebooks/"
 EXERCISE = re.compile(r"Exercise (\d+) \((\w+), (\d+) min(, open)?\)")
 FIGURE = "Figure: "
 DRAWING = re.compile(r"<svg viewBox=.*?</svg>", re.S)
 VERSIONS = " · torch "  # the line of a set-up cell, full of dots
-NAME = re.compile(r"(?<![\w.+−\[-])(\d{1,2}\.\d(?:\.\d{1,2})?)(?![\w%]|\.\d| \[| ?%|-fold)")
 OTHER = "Gemma"  # whose heads are no part of the list
-COLUMN = re.compile(r"(head|edge|writer|reader|sender|receiver|mover|component|name)s?\b")
-CELL = re.compile(r"(head |mover )?[\d.]+((,| and| →) [\d.]+)*( …)?( \(\w+\))?$")
-SAYS_HEAD = re.compile(
-    r"\b(heads?|movers?|suppressors?|components?|dials?|gatherers?|advisers?)(,| \w+,)?( is| are)? $"
-)
-JOINED = re.compile(r"(^|[,;:→(] ?| and | → )$")
 WIDTH = 320  # of a thumbnail, in pixels
 warn = logging.getLogger(__name__).warning
 
@@ -53,22 +43,7 @@ def figure(bundle) -> tuple[str, str] | None:
     return (text.removeprefix(FIGURE), drawn[0]) if drawn and text.startswith(FIGURE) else None
 
 
-def named(text: str, sure: bool = False) -> list[str]:
-    """Heads and components in a text, where 8.1 may also be a number: three parts, or beside what tells them.
-
-    `sure` is for text that stands alone in bold or in a cell under "head".
-    """
-    found, last = [], None
-    for match in NAME.finditer(text):
-        before = text[: match.start()]
-        follows = last is not None and JOINED.search(text[last : match.start()]) and text[last : match.start()].strip()
-        if is_head(match[1]) and (sure or match[1].count(".") == 2 or SAYS_HEAD.search(before) or follows):
-            found.append(match[1])
-            last = match.end()
-    return found
-
-
-def heads_in(block) -> list[str]:
+def heads_in(block, roles: dict[str, str], columns: set[int]) -> list[str]:
     """Heads that a paragraph, a title, a cell of a table or a printed line names."""
     text, top, cell = block.astext(), "", block.parent
     if isinstance(cell, nodes.entry):
@@ -76,8 +51,7 @@ def heads_in(block) -> list[str]:
         top = head[0][cell.parent.index(cell)].astext() if head else ""
     if OTHER in text or OTHER in top:
         return []
-    bold = [name for strong in block.findall(nodes.strong) for name in named(strong.astext(), sure=True)]
-    return bold + named(text, sure=bool(COLUMN.match(top) and CELL.match(text)))
+    return [text[start:end] for start, end in places(text, roles, id(cell) in columns)]
 
 
 def blocks(doctree):
@@ -118,8 +92,9 @@ def collect(app, doctree) -> None:
             text = title.parent.next_node(nodes.paragraph).astext().replace("\n", " ")
             text = re.split(r"(?<=[.?:]) ", re.sub(r"^★[^.]*\. ", "", text))[0]
             found["exercises"].append((title.parent["ids"][0], *match.groups(), text))
+    columns = set().union(*map(columns_of_heads, doctree.findall(nodes.table)))
     for anchor, block in blocks(doctree):
-        for head in heads_in(block):
+        for head in heads_in(block, app.th_roles, columns):
             found["heads"].setdefault(head, anchor)
     app.env.metadata[name]["found"] = found
 
@@ -182,30 +157,13 @@ def short(env, page: str) -> str:
     return title.split(" · ")[0] if " · " in title else title
 
 
-@cache
-def roles() -> dict[str, str]:
-    registry = import_module("th_utils.models.registry")
-    known = registry.find_card().name == registry.DEFAULT
-    return json.loads(STORED.read_text(encoding="utf8"))["roles"] if known else {}
-
-
-def jobs(env) -> dict[str, tuple[str, str]]:
-    """The entry of the glossary for a role: its id and its first sentence."""
-    found = {}
-    for item in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
-        meaning = next(item.findall(nodes.definition))[0].astext().replace("\n", " ")
-        for term in item.findall(nodes.term):
-            found[term.astext().removesuffix(" head")] = term["ids"][0], meaning.split(". ")[0].rstrip(".") + "."
-    return found
-
-
 def heads_page(app, page: str) -> list[nodes.Node]:
-    read, known = chapters(app.env), roles()
+    read, known = chapters(app.env), app.th_roles
     every = {head for found in read.values() for head in found["heads"]}
     groups: dict[str, list[str]] = {role: [] for role in dict.fromkeys(known.values())} | {"": []}
     for name in sorted(every, key=lambda name: [int(part) for part in name.split(".")]):
         groups[known.get(".".join(name.split(".")[:2]), "")].append(name)
-    made, entries, meanings = [], [], jobs(app.env)
+    made, entries = [], []
     for role, names in groups.items():
         rows = []
         for name in names:
@@ -223,8 +181,8 @@ def heads_page(app, page: str) -> list[nodes.Node]:
         if not rows:
             continue
         if role:
-            anchor, job = meanings.get(role, ("", ""))
-            about = line(job, link(app, page, GLOSSARY, anchor, "Glossary")) if job else nodes.paragraph()
+            anchor, does = job(app.env, role)
+            about = line(does, link(app, page, GLOSSARY, anchor, "Glossary"))
         else:
             about = line("Named on more than one page, without one of the roles above.")
         title = f"{role[0].upper()}{role[1:]}" if role else "Others"
@@ -360,4 +318,4 @@ def setup(app) -> dict:
     app.add_role("picture", Picture())
     app.connect("doctree-read", collect)
     app.connect("doctree-resolved", fill, priority=400)  # before terms are linked
-    return {"env_version": 2, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"env_version": 3, "parallel_read_safe": True, "parallel_write_safe": True}
