@@ -218,7 +218,7 @@ def thumbnail(app, uri: str, alt: str) -> nodes.raw:
             image.convert("RGB").resize((WIDTH, round(WIDTH * image.height / image.width))).save(target, quality=70)
     with Image.open(target) as image:
         size = f'width="{image.width}" height="{image.height}" loading="lazy"'
-    text = f'<img class="th-picture" {size} alt="{html.escape(alt)}" src="../_images/small/{target.name}">'
+    text = f'<img {size} alt="{html.escape(alt)}" src="../_images/small/{target.name}">'
     return nodes.raw("", text, format="html")
 
 
