@@ -14,6 +14,7 @@ from api import ROOT, modules
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
+from toc import contents
 
 PAGE = "book/assistants"
 QUESTION = "Question. "
@@ -129,18 +130,14 @@ def description(doctree) -> str:
     return ""
 
 
-def contents(entry: dict) -> list[str]:
-    return [entry["file"], *(page for below in entry.get("sections", []) for page in contents(below))]
-
-
-def index(env, toc: dict) -> str:
+def index(env) -> str:
     """The map: what the book is, then every page in the order of the contents."""
-    root = toc["root"]
+    (_, [root]), *parts = contents(Path(env.srcdir))
     lines = [f"# {env.config.html_title}", "", f"> {description(env.get_doctree(root))}", ""]
     lines += ["- [Names of the module, and traps](llms-full.txt)", f"- [The front page]({root}.html)"]
-    for part in toc["parts"]:
-        lines += ["", f"## {part['caption']}", ""]
-        for page in (page for chapter in part["chapters"] for page in contents(chapter)):
+    for caption, pages in parts:
+        lines += ["", f"## {caption}", ""]
+        for page in pages:
             about = description(env.get_doctree(page))
             lines.append(f"- [{env.titles[page].astext()}]({page}.html)" + f": {about}" * bool(about))
     return "\n".join(lines) + "\n"
@@ -149,13 +146,10 @@ def index(env, toc: dict) -> str:
 def write(app, error) -> None:
     if error or app.builder.name != "html":
         return
-    import yaml
-
-    toc = yaml.safe_load(Path(app.srcdir, "_toc.yml").read_text(encoding="utf8"))
     if PAGE not in app.env.found_docs:  # the first pages of a build
         return
     page = Path(app.srcdir, f"{PAGE}.md").read_text(encoding="utf8")
-    Path(app.outdir, "llms.txt").write_text(index(app.env, toc), encoding="utf8")
+    Path(app.outdir, "llms.txt").write_text(index(app.env), encoding="utf8")
     Path(app.outdir, "llms-full.txt").write_text(full(page), encoding="utf8")
 
 

@@ -1,37 +1,28 @@
 """What the executed chapters hold, where other pages can list it: figures, exercises, claims, and heads by name.
 
 Nothing here is typed: all of it is read from the chapters and their outputs, so on another model the pages change.
-Roles of heads are those that `tools/lab.py` measured on the default model.
+What is a head and which role it has, `look` says.
 """
 
 import html
-import json
 import re
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
-from look import CLAIM, is_head
+from look import CLAIM, columns_of_heads, job, places
 from PIL import Image
 from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from wayfinding import CHAPTERS, GLOSSARY
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "book" / "lab.json"
-GLOSSARY, CHAPTERS = "book/glossary", "notebooks/"
 EXERCISE = re.compile(r"Exercise (\d+) \((\w+), (\d+) min(, open)?\)")
 FIGURE = "Figure: "
+DRAWING = re.compile(r"<svg viewBox=.*?</svg>", re.S)
 VERSIONS = " · torch "  # the line of a set-up cell, full of dots
-NAME = re.compile(r"(?<![\w.+−\[-])(\d{1,2}\.\d(?:\.\d{1,2})?)(?![\w%]|\.\d| \[| ?%|-fold)")
 OTHER = "Gemma"  # whose heads are no part of the list
-COLUMN = re.compile(r"(head|edge|writer|reader|sender|receiver|mover|component|name)s?\b")
-CELL = re.compile(r"(head |mover )?[\d.]+((,| and| →) [\d.]+)*( …)?( \(\w+\))?$")
-SAYS_HEAD = re.compile(
-    r"\b(heads?|movers?|suppressors?|components?|dials?|gatherers?|advisers?)(,| \w+,)?( is| are)? $"
-)
-JOINED = re.compile(r"(^|[,;:→(] ?| and | → )$")
 WIDTH = 320  # of a thumbnail, in pixels
 warn = logging.getLogger(__name__).warning
 
@@ -46,27 +37,13 @@ def shown(bundle) -> str:
 
 
 def figure(bundle) -> tuple[str, str] | None:
-    """What a picture shows, in words, and its file."""
+    """What a picture shows, in words, and its file, or the SVG element of a drawing."""
     text, image = shown(bundle), next(bundle.findall(nodes.image), None)
-    return (text.removeprefix(FIGURE), image["uri"]) if image is not None and text.startswith(FIGURE) else None
+    drawn = [image["uri"]] if image is not None else DRAWING.findall(bundle.astext())
+    return (text.removeprefix(FIGURE), drawn[0]) if drawn and text.startswith(FIGURE) else None
 
 
-def named(text: str, sure: bool = False) -> list[str]:
-    """Heads and components in a text, where 8.1 may also be a number: three parts, or beside what tells them.
-
-    `sure` is for text that stands alone in bold or in a cell under "head".
-    """
-    found, last = [], None
-    for match in NAME.finditer(text):
-        before = text[: match.start()]
-        follows = last is not None and JOINED.search(text[last : match.start()]) and text[last : match.start()].strip()
-        if is_head(match[1]) and (sure or match[1].count(".") == 2 or SAYS_HEAD.search(before) or follows):
-            found.append(match[1])
-            last = match.end()
-    return found
-
-
-def heads_in(block) -> list[str]:
+def heads_in(block, roles: dict[str, str], columns: set[int]) -> list[str]:
     """Heads that a paragraph, a title, a cell of a table or a printed line names."""
     text, top, cell = block.astext(), "", block.parent
     if isinstance(cell, nodes.entry):
@@ -74,8 +51,7 @@ def heads_in(block) -> list[str]:
         top = head[0][cell.parent.index(cell)].astext() if head else ""
     if OTHER in text or OTHER in top:
         return []
-    bold = [name for strong in block.findall(nodes.strong) for name in named(strong.astext(), sure=True)]
-    return bold + named(text, sure=bool(COLUMN.match(top) and CELL.match(text)))
+    return [text[start:end] for start, end in places(text, roles, id(cell) in columns)]
 
 
 def blocks(doctree):
@@ -116,8 +92,9 @@ def collect(app, doctree) -> None:
             text = title.parent.next_node(nodes.paragraph).astext().replace("\n", " ")
             text = re.split(r"(?<=[.?:]) ", re.sub(r"^★[^.]*\. ", "", text))[0]
             found["exercises"].append((title.parent["ids"][0], *match.groups(), text))
+    columns = set().union(*map(columns_of_heads, doctree.findall(nodes.table)))
     for anchor, block in blocks(doctree):
-        for head in heads_in(block):
+        for head in heads_in(block, app.th_roles, columns):
             found["heads"].setdefault(head, anchor)
     app.env.metadata[name]["found"] = found
 
@@ -166,7 +143,7 @@ class listing(nodes.General, nodes.Element):
 
 
 class number(nodes.Inline, nodes.Element):
-    """The place of a value that a claim of a chapter states."""
+    """The place of something that a chapter holds: the value of a claim, a figure, its minutes."""
 
 
 def chapters(env) -> dict[str, dict]:
@@ -180,30 +157,13 @@ def short(env, page: str) -> str:
     return title.split(" · ")[0] if " · " in title else title
 
 
-@cache
-def roles() -> dict[str, str]:
-    registry = import_module("th_utils.models.registry")
-    known = registry.find_card().name == registry.DEFAULT
-    return json.loads(STORED.read_text(encoding="utf8"))["roles"] if known else {}
-
-
-def jobs(env) -> dict[str, tuple[str, str]]:
-    """The entry of the glossary for a role: its id and its first sentence."""
-    found = {}
-    for item in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
-        meaning = next(item.findall(nodes.definition))[0].astext().replace("\n", " ")
-        for term in item.findall(nodes.term):
-            found[term.astext().removesuffix(" head")] = term["ids"][0], meaning.split(". ")[0].rstrip(".") + "."
-    return found
-
-
 def heads_page(app, page: str) -> list[nodes.Node]:
-    read, known = chapters(app.env), roles()
+    read, known = chapters(app.env), app.th_roles
     every = {head for found in read.values() for head in found["heads"]}
     groups: dict[str, list[str]] = {role: [] for role in dict.fromkeys(known.values())} | {"": []}
     for name in sorted(every, key=lambda name: [int(part) for part in name.split(".")]):
         groups[known.get(".".join(name.split(".")[:2]), "")].append(name)
-    made, entries, meanings = [], [], jobs(app.env)
+    made, entries = [], []
     for role, names in groups.items():
         rows = []
         for name in names:
@@ -221,8 +181,8 @@ def heads_page(app, page: str) -> list[nodes.Node]:
         if not rows:
             continue
         if role:
-            anchor, job = meanings.get(role, ("", ""))
-            about = line(job, link(app, page, GLOSSARY, anchor, "Glossary")) if job else nodes.paragraph()
+            anchor, does = job(app.env, role)
+            about = line(does, link(app, page, GLOSSARY, anchor, "Glossary"))
         else:
             about = line("Named on more than one page, without one of the roles above.")
         title = f"{role[0].upper()}{role[1:]}" if role else "Others"
@@ -246,7 +206,10 @@ def figures_page(app, page: str) -> list[nodes.Node]:
 
 
 def thumbnail(app, uri: str, alt: str) -> nodes.raw:
-    """A small copy of a picture of a chapter, beside the pages."""
+    """A small copy of a picture of a chapter, beside the pages; a drawing is small as it is."""
+    if uri.startswith("<svg"):
+        drawing = re.sub(r"min-width:[^;]*;", "", uri, count=1)
+        return nodes.raw("", f'<span role="img" aria-label="{html.escape(alt)}">{drawing}</span>', format="html")
     source = app.srcdir / uri.lstrip("/")
     target = app.outdir / "_images" / "small" / f"{source.stem}.webp"
     if not target.is_file():
@@ -254,8 +217,8 @@ def thumbnail(app, uri: str, alt: str) -> nodes.raw:
         with Image.open(source) as image:
             image.convert("RGB").resize((WIDTH, round(WIDTH * image.height / image.width))).save(target, quality=70)
     with Image.open(target) as image:
-        size = f'width="{image.width}" height="{image.height}"'
-    text = f'<img loading="lazy" {size} alt="{html.escape(alt)}" src="../_images/small/{target.name}">'
+        size = f'width="{image.width}" height="{image.height}" loading="lazy"'
+    text = f'<img {size} alt="{html.escape(alt)}" src="../_images/small/{target.name}">'
     return nodes.raw("", text, format="html")
 
 
@@ -302,6 +265,14 @@ class Cell(SphinxRole):
         return [number(chapter=CHAPTERS + chapter, text=text, line=self.lineno, words=words)], []
 
 
+class Picture(SphinxRole):
+    """`{picture}` with `chapter::heading`: the first figure under that heading, small."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        chapter, _, heading = self.text.partition("::")
+        return [number(chapter=CHAPTERS + chapter, text=heading, line=self.lineno, picture=True)], []
+
+
 class Minutes(SphinxRole):
     """`{minutes}` with a chapter: how long it takes, by the chapter itself."""
 
@@ -315,6 +286,12 @@ def value(app, page: str, place) -> nodes.Node:
     about = app.env.metadata.get(place["chapter"], {})
     if not place["text"]:
         return nodes.inline("", f"{about.get('minutes', '–')} min", classes=["th-minutes"])
+    if place.get("picture"):
+        figures = [one for one in about.get("found", {"figures": []})["figures"] if one[1] == place["text"]]
+        if figures:
+            return nodes.inline("", "", thumbnail(app, figures[0][3], figures[0][2]), classes=["th-key"])
+        warn("no figure under the heading %r", place["text"], location=(page, place["line"]))
+        return nodes.inline()
     claims = [one for one in about.get("found", {"claims": []})["claims"] if one[1].startswith(place["text"])]
     if place.get("words") and len(claims) == 1:
         return link(app, page, place["chapter"], claims[0][0], place["words"], reftitle=claims[0][1])
@@ -340,6 +317,7 @@ def setup(app) -> dict:
     app.add_role("claim", Claimed())
     app.add_role("cell", Cell())
     app.add_role("minutes", Minutes())
+    app.add_role("picture", Picture())
     app.connect("doctree-read", collect)
     app.connect("doctree-resolved", fill, priority=400)  # before terms are linked
-    return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"env_version": 3, "parallel_read_safe": True, "parallel_write_safe": True}

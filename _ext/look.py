@@ -19,8 +19,11 @@ from fontTools.ttLib import TTFont
 from matplotlib.figure import Figure
 from myst_nb.sphinx_ import HideCodeCellNode
 from PIL import Image
+from wayfinding import definitions
 
-from th_utils.views import diagrams, palette
+from th_utils.models import registry
+from th_utils.views import palette
+from th_utils.views.diagrams import JOBS  # role -> its colour, as in the maps, and a letter
 
 # --- what the theme brings too much of: 544 KB of icons as a script, 274 KB as fonts ---
 
@@ -85,23 +88,13 @@ def write_static(app, config) -> None:
 
 # --- head chips ---
 
-# Role in the circuit (book/lab.json, which code computes) -> its colour, as in the maps, and its job in one line.
-DOES = {
-    "name mover": "looks at a name and copies it into the answer",
-    "negative name mover": "looks at a name and makes it less likely as the answer",
-    "subject suppressor": "looks at the repeated name and makes it less likely as the answer",
-    "duplicate token": "looks from a word back to its earlier mention",
-    "induction": "looks from a repeated word to what followed it before",
-    "previous token": "looks at the word just before",
-    "S-inhibition": "tells the name movers which name not to look at",
-}
-JOBS = {role: (colour, DOES[role]) for role, (colour, _) in diagrams.JOBS.items()}
 ID = r"(?<![\w.,\[\-−+×])(?:[12]?\d)\.[0-8](?:\.[1-6]?\d)?(?![\w.]*\d|[%\]]|\s*(?:points|nats?|bits|times|\[))"
 LIST = rf"{ID}(?:(?:,| and|, and| or| →| alone,)[ \n]{ID})*"
 # The words after which an id stands, and after no number does.
 NOUN = (
     r"(?:[Hh]eads?|[Cc]omponents?|[Dd]ials?|movers?|suppressors?|inhibitors?|writers?|senders?|readers?|induction"
-    r"|(?:quer(?:y|ies)|outputs?|keys?|values?|components?|edges?) of|[Tt]urning|[Ww]hat|[Ii]nto|copier|speaker)"
+    r"|(?:quer(?:y|ies)|outputs?|keys?|values?|components?|edges?|contrast) of|[Tt]urning|[Ww]hat|[Ii]nto"
+    r"|copier|speaker)"
 )
 NAMED = re.compile(rf"\b{NOUN}(?: heads?| are| is|:)? ({LIST})|({LIST})(?= → {ID})|(?<=→ )({LIST})")
 WHOLE = re.compile(r"(?<![\w.,\-−+×])(?:[12]?\d)\.[0-8]\.[1-6]?\d(?![\w.]*\d|%)")  # no decimal has two points
@@ -367,6 +360,12 @@ def describe(app, pagename, templatename, context, doctree) -> None:
     context["metatags"] = context.get("metatags", "") + "".join(lines)
 
 
+def job(env, role: str) -> tuple[str, str]:
+    """The entry of the glossary for a role: its id and what it says."""
+    terms = definitions(env)
+    return terms.get(role) or terms[f"{role} head"]
+
+
 def finish(app, error) -> None:
     """What chips say, with the pages that have them; and nothing in place of the icons' script and fonts."""
     if error or app.builder.name != "html":
@@ -382,15 +381,17 @@ def finish(app, error) -> None:
         role = app.th_roles.get(".".join(token.split(".")[:2]), "")
         chapters = sorted(page for page in found if re.match(r"notebooks/(deeper/)?\d", page))
         main = [page for page in chapters if "deeper" not in page]
-        said[token] = [role, JOBS[role][1] if role else "", main or chapters]
+        said[token] = [role, job(app.env, role)[1] if role else "", main or chapters]
     data = json.dumps({"titles": titles, "heads": said}, ensure_ascii=False, separators=(",", ":"))
     (out / "_static" / "heads.js").write_text(f"window.thHeads={data};\n", encoding="utf8")
     (out / "_static" / "scripts" / "fontawesome.js").write_text("// icons.css has what the pages show\n")
 
 
 def read_kept(app) -> None:
+    """Roles are those that `tools/lab.py` measured on the default model: on another one no head has any."""
     lab, ledger = (json.loads(Path(app.srcdir, "book", name).read_text(encoding="utf8")) for name in KEPT)
-    app.th_roles, app.th_fresh = lab["roles"], ledger["fresh"]
+    known = registry.find_card().name == registry.DEFAULT
+    app.th_roles, app.th_fresh = lab["roles"] if known else {}, ledger["fresh"]
 
 
 def setup(app) -> dict:

@@ -23,7 +23,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const [layer, head, part] = id.split(".");
     const name = part === undefined ? `Head ${id}` : `Component ${part} of head ${layer}.${head}`;
     add(card, "strong", role ? `${name}: ${role}` : name);
-    add(card, "p", job ? `${job[0].toUpperCase()}${job.slice(1)}.` : `Layer ${layer}, head ${head}, counted from 0.`);
+    add(card, "p", job || `Layer ${layer}, head ${head}, counted from 0.`);
     const where = add(card, "p", "In chapters ");
     pages.forEach((page, i) => {
       if (i) where.append(", ");

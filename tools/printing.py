@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import yaml
 from browser import NoBrowser, headless, served
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, Fit, NameObject, NumberObject
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "_ext"))
+from toc import contents  # noqa: E402
+
 PAPER = {"format": "A4", "margin": {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"}}
 NUMBER = '<div style="width:100%; text-align:center; font:9px sans-serif"><span class="pageNumber"></span></div>'
 READY = """async () => {
@@ -23,20 +25,6 @@ READY = """async () => {
     await Promise.all([...document.images].map(image => image.decode()));
     await document.fonts.ready;
 }"""
-
-
-def contents(toc: Path) -> list[tuple[str | None, list[str]]]:
-    """(caption, documents) of every part, in reading order; the front page is a part without a caption."""
-    table = yaml.safe_load(toc.read_text(encoding="utf8"))
-    parts = [
-        (part["caption"], [page for chapter in part["chapters"] for page in pages(chapter)]) for part in table["parts"]
-    ]
-    return [(None, [table["root"]]), *parts]
-
-
-def pages(chapter: dict) -> list[str]:
-    """A chapter and the pages below it."""
-    return [chapter["file"], *(page for below in chapter.get("sections", []) for page in pages(below))]
 
 
 def print_page(context, address: str) -> tuple[str, PdfReader]:
@@ -126,7 +114,7 @@ def main() -> int | str:
         return "error: no book yet; run make book first"
     try:
         with served(html) as address, headless() as browser:
-            pages = write_pdf(browser, address, contents(ROOT / "_toc.yml"), target)
+            pages = write_pdf(browser, address, contents(ROOT), target)
     except NoBrowser as missing:
         return f"error: no browser to print with: {missing}"
     print(f"{target} ({pages} pages)")

@@ -10,9 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import printing
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "_ext"))
+from toc import contents  # noqa: E402
+
 BUILD = ROOT / "_build"
 
 
@@ -20,17 +21,17 @@ class Incomplete(Exception):
     """What is missing; the message is one line."""
 
 
-def missing(site: Path, toc: Path) -> list[str]:
+def missing(site: Path, root: Path) -> list[str]:
     """The pages of the table of contents that the built site lacks, or has empty."""
-    pages = [page for _, part in printing.contents(toc) for page in part]
+    pages = [page for _, part in contents(root) for page in part]
     files = {page: site / f"{page}.html" for page in pages}
     return [page for page, path in files.items() if not path.is_file() or not path.stat().st_size]
 
 
-def pack(site: Path, toc: Path, pdf: Path, wheel: Path, folder: Path) -> list[Path]:
+def pack(site: Path, root: Path, pdf: Path, wheel: Path, folder: Path) -> list[Path]:
     """Write the files of a release and SHA256SUMS, in the form that `sha256sum --check` reads."""
     shutil.rmtree(folder, ignore_errors=True)
-    if absent := missing(site, toc):
+    if absent := missing(site, root):
         raise Incomplete(f"{len(absent)} pages are not in {site} ({', '.join(absent[:3])}); run make book first")
     if absent := [str(path) for path in (pdf, wheel) if not path.is_file()]:
         raise Incomplete(f"not built: {', '.join(absent)}")
@@ -60,7 +61,7 @@ def build_wheel(folder: Path) -> Path:
 def main() -> int | str:
     try:
         wheel = build_wheel(BUILD / "wheel")
-        files = pack(BUILD / "html", ROOT / "_toc.yml", BUILD / "talking-heads.pdf", wheel, BUILD / "release")
+        files = pack(BUILD / "html", ROOT, BUILD / "talking-heads.pdf", wheel, BUILD / "release")
     except Incomplete as error:
         return f"error: {error}"
     print(*files, sep="\n")

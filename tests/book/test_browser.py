@@ -181,7 +181,7 @@ def test_a_head_says_what_it_does_where_it_is_pointed_at(browser, address):
         tab.goto(f"{address}/notebooks/03_inhibition_subspace.html", wait_until="load")
         chip, card = tab.locator(".th-head[tabindex]", has_text="20.0").first, tab.locator("#th-head-card")
         chip.focus()
-        assert "S-inhibition" in card.inner_text() and "which name not to look at" in card.inner_text()
+        assert "S-inhibition" in card.inner_text() and "name movers’ queries away" in card.inner_text()
         assert "03" in card.get_by_role("link").all_inner_texts()
         tab.keyboard.press("Escape")
         assert not card.is_visible()

@@ -131,11 +131,15 @@ def minutes(soup: BeautifulSoup) -> str | None:
     return next((match[1] for match in map(re.compile(r"Cost\. About (\d+) minutes").match, texts) if match), None)
 
 
-def test_cards_of_the_chapters_are_all_there_with_their_minutes(soups):
+def test_cards_of_the_chapters_are_all_there_with_their_minutes_and_a_picture(soups):
     cards = soups["book/index"].select(".th-chapters .sd-card")
     said = {card.a["href"].removeprefix("../")[:-5]: card.select_one(".th-minutes").text for card in cards}
     chapters = {page: f"{minutes(soup)} min" for page, soup in soups.items() if MAIN.match(page)}
     assert said == chapters and "None min" not in said.values()
+    pictures = [card.select_one(".th-key img, .th-key [role=img] > svg") for card in cards]
+    assert all(pictures) and len({str(one) for one in pictures}) == len(cards)
+    for one in (one for one in pictures if one.name == "img"):
+        assert (HTML / "book" / one["src"]).stat().st_size < 20_000
 
 
 def test_numbers_of_the_front_pages_are_claims_of_the_chapters(soups):
@@ -148,7 +152,9 @@ def test_numbers_of_the_front_pages_are_claims_of_the_chapters(soups):
             claim = link["title"].removeprefix("How we know: ")
             assert golden[target][claim].split(": ")[-1] == link.text
         prose = [text for text in soups[page].select("article :is(p, li)") if not text.find_parent("details")]
-        assert not [text for text in prose if re.search(r"\d\.\d\d", text.text) and not text.select(".th-number")]
+        assert not [
+            text for text in prose if re.search(r"\d\.\d\d", text.text) and not text.select(".th-number, .th-key")
+        ]
 
 
 def test_lists_hold_everything_of_the_chapters(soups):

@@ -14,8 +14,9 @@ import look  # noqa: E402
 ROLES = json.loads((ROOT / "book" / "lab.json").read_text(encoding="utf8"))["roles"]
 
 
-def test_every_role_has_a_colour_of_the_palette_and_a_job():
-    assert set(ROLES.values()) <= set(look.JOBS)
+def test_every_role_has_a_colour_of_the_palette_and_a_job_in_the_glossary():
+    glossary = (ROOT / "book" / "glossary.md").read_text(encoding="utf8").splitlines()
+    assert set(ROLES.values()) <= set(look.JOBS) & {line.removesuffix(" head") for line in glossary}
     assert {colour for colour, _ in look.JOBS.values()} <= set(look.palette.ROLES)
 
 
@@ -32,6 +33,8 @@ def marked(text, column=False):
         ("the data choose 20.0.0 (takes 63% of the gap)", ["20.0.0"]),
         ("the best component of 20.0 ranks 2", ["20.0"]),
         ("search names 20.0 and 19.2 first", ["20.0", "19.2"]),
+        ("Component 20.0.0 lies at 0.14, head 8.1 at 8.2.", ["20.0.0", "8.1"]),
+        ("the contrast of 24.4, a negative mover, takes 60 signals", ["24.4"]),
     ],
 )
 def test_heads_become_chips(text, heads):
@@ -47,6 +50,9 @@ def test_heads_become_chips(text, heads):
         "between layers 23.0 and 23.7",
         "the heads gain 8.1 points, 5.6% and 1.1 bits",
         "leads by 1.5, 1.2 and 2.1",
+        "10.2 [9.4, 11.1] with 3 items; 3.5 [3.0, 4.0] with 5",
+        "leads by 1.5, 3.4, 5.1 points of attention",
+        "they sum to 7.6 and 6.7 nats",
         "it falls from 8.1 to 5.6, ×2.1, +1.1, −8.0 and -1.2",
         "version 0.1.2.3, 3.11.9 or 23.04",
         "the heads are 8.15 apart, 23.9 and 31.0",

@@ -14,7 +14,9 @@ from th_utils.models.registry import DEFAULT, MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(ROOT / "_ext"))
 import fold  # noqa: E402
+from toc import contents  # noqa: E402
 
 MAIN = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DEEPER = sorted((ROOT / "notebooks" / "deeper").glob("*.ipynb"))
@@ -195,8 +197,6 @@ def test_folds_are_closed_and_hold_html(notebook):
 
 
 def test_chapter_of_the_contents_exists():
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
-    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
-    named = {page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", []))}
+    named = {page for _, pages in contents(ROOT) for page in pages}
     files = {path.relative_to(ROOT).with_suffix("").as_posix() for path in PATHS}
     assert {name for name in named if name.startswith("notebooks/")} == files

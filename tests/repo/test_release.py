@@ -25,11 +25,11 @@ parts:
 
 @pytest.fixture
 def parts(tmp_path):
-    for name, text in {"toc.yml": TOC, "book.pdf": "pdf", "t.whl": "wheel", "site/index.html": "i",
+    for name, text in {"_toc.yml": TOC, "book.pdf": "pdf", "t.whl": "wheel", "site/index.html": "i",
                        "site/notebooks/a.html": "a", "site/notebooks/b.html": "b"}.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    return tmp_path / "site", tmp_path / "toc.yml", tmp_path / "book.pdf", tmp_path / "t.whl", tmp_path / "release"
+    return tmp_path / "site", tmp_path, tmp_path / "book.pdf", tmp_path / "t.whl", tmp_path / "release"
 
 
 def test_files_of_a_release_and_their_sums(parts):
