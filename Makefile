@@ -71,7 +71,9 @@ serve:  ## show the built book at http://127.0.0.1:8000
 fork:  ## give the book another address: make fork ADDRESS=https://github.com/OWNER/NAME
 	@old=$$(sed -n 's|^  url: https://github.com/||p' _config.yml); new=$$(echo "$(ADDRESS)" | sed -n 's|^https://github.com/||p'); \
 	test "$$new" || { echo "error: make fork ADDRESS=https://github.com/OWNER/NAME"; exit 1; }; \
-	git grep -lzI "$$old" | OLD="$$old" NEW="$$new" xargs -0 perl -pi -e 's/\Q$$ENV{OLD}\E(?![\w-])/$$ENV{NEW}/g'
+	site() { echo "$${1%%/*}.github.io/$${1#*/}"; }; \
+	git grep -lzI -e "$$old" -e "$$(site $$old)" | OLD="$$old" NEW="$$new" OLD_SITE=$$(site $$old) NEW_SITE=$$(site $$new) \
+	xargs -0 perl -pi -e 's/\Q$$ENV{OLD}\E(?![\w-])/$$ENV{NEW}/g; s/\Q$$ENV{OLD_SITE}\E(?![\w-])/$$ENV{NEW_SITE}/g'
 
 clean:  ## remove everything built, keep .venv
 	@rm -rf _build .nbmake .pytest_cache .ruff_cache .hypothesis
