@@ -8,9 +8,11 @@ each with its SHA-256; it never is in git. Without it the page shows what `book/
 import hashlib
 import html
 import json
+import re
 import shutil
 from importlib import import_module
 from pathlib import Path
+from urllib.parse import urlencode
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
@@ -28,6 +30,9 @@ MEMORY = 500  # MB, of the tab's process while the model is loaded: 480 to 545 i
 # A worker made from a blob obeys the page's own policy; compiling WebAssembly in it has to be allowed by name.
 SCRIPTS = "script-src 'self' 'unsafe-inline'"
 ALLOWED = f"{SCRIPTS} 'wasm-unsafe-eval'; worker-src 'self' blob:"
+
+
+FIRST = "notebooks/00_first_look"  # its figure stands on the front page, too
 
 
 def card():
@@ -128,6 +133,44 @@ class Lab(SphinxDirective):
         return [nodes.raw("", text, format="html")]
 
 
+# --- links from other pages ---
+
+DIALS = re.compile(r'"th-live [^"]*".*?<script type="application/json">(\{.*?"axes":.*?)</script>', re.S)
+
+
+def opening(figure: dict | None, stored: dict) -> str:
+    """The state in which a chapter opens the lab, as the page itself writes it behind `#` (lab/page/state.js).
+
+    The dials are those of the chapter's live figure, turned round, on the figure's first prompt where it shows one, or
+    else on the stored example. A chapter without dials turns the stored one up.
+    """
+    prompt, words, heads = stored["prompt"], stored["words"], stored["heads"]
+    names, factor = ([axis["name"] for axis in figure["axes"]], -1) if figure else ([stored["dial"]], 2)
+    if figure and "prompts" in figure:
+        prompt, words = "".join(figure["prompts"][0]["tokens"][1:]), figure["prompts"][0]["words"]
+        heads = figure["heads"]
+    dials = [f"{name}:scale:{factor}" for name in names]
+    return urlencode({"prompt": prompt, "word": words, "dial": dials, "head": heads[:2]}, doseq=True)
+
+
+def note_dials(app, doctree) -> None:
+    kept = app.env.metadata[app.env.docname]
+    kept.pop("lab_link", None)
+    built_with = import_module("th_utils.models.registry").find_card()
+    if app.env.docname.startswith("notebooks/") and built_with == card():  # the lab has no other model
+        found = (DIALS.search(node.astext()) for node in doctree.findall(nodes.raw))
+        figure = next((json.loads(match[1]) for match in found if match), None)
+        kept["lab_link"] = opening(figure, json.loads(STORED.read_text(encoding="utf8"))["examples"][1])
+
+
+def carry_dials(app, doctree, docname) -> None:
+    """Links to the lab take with them what the chapter turns, those of the front page what its figure turns."""
+    state = app.env.metadata.get(FIRST if docname == "book/index" else docname, {}).get("lab_link")
+    for link in doctree.findall(nodes.reference) if state else ():
+        if re.search(r"(^|/)lab\.html$", link.get("refuri", "")):
+            link["refuri"] += f"#{state}"
+
+
 def allow_worker(app, pagename, templatename, context, doctree) -> None:
     if app.env.metadata.get(pagename, {}).get("lab"):
         context["metatags"] = context["metatags"].replace(SCRIPTS, ALLOWED)
@@ -136,5 +179,7 @@ def allow_worker(app, pagename, templatename, context, doctree) -> None:
 def setup(app) -> dict:
     app.add_directive("lab", Lab)
     app.connect("config-inited", prepare, priority=101)  # before Sphinx looks whether the folder is there
+    app.connect("doctree-read", note_dials)
+    app.connect("doctree-resolved", carry_dials)
     app.connect("html-page-context", allow_worker, priority=900)  # after the policy was written
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

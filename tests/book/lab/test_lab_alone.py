@@ -57,6 +57,20 @@ def stored_answers_work(tab) -> None:
     assert "With 20.0.0 at" in tab.locator(".lab-sentence").text_content()
 
 
+def test_a_chapter_without_dials_opens_the_stored_list_with_its_message_doubled(browser, address):
+    with watched(browser, address) as (tab, trouble):
+        tab.goto(f"{address}/notebooks/05_weight_edits.html", wait_until="load")
+        tab.get_by_role("link", name="the lab", exact=True).and_(tab.locator("article a")).click()
+        example = json.loads((ROOT / "book" / "lab.json").read_text(encoding="utf8"))["examples"][1]
+        assert tab.get_by_label("Prompt", exact=True).input_value() == example["prompt"]
+        at = min(example["settings"][1:], key=lambda value: abs(value - 2 * example["own"]))
+        row = example["settings"].index(at)
+        for token, pair in shown_chances(tab).items():
+            i = example["next"].index(token)
+            assert pair == tuple(example["chances"][one][i] / 1e4 for one in (0, row))
+        assert not trouble
+
+
 @pytest.mark.parametrize("missing", ["WebAssembly", "Worker"])
 def test_an_old_browser_keeps_the_stored_answers(browser, address, missing):
     with watched(browser, address) as (tab, _):

@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
 from lab_page import ATTENTION, PARTS, answers, asked, given, same_as_torch, settle, shown_chances, shown_looks, turned
-from rendered import ROOT
+from rendered import HTML, ROOT
 from test_browser import PHONE
 
 import th_utils as th
@@ -65,6 +67,19 @@ def test_any_prompt_component_and_head(visit, model, weights):
         visit.get_by_label(label).fill(wrong)
         visit.get_by_label(label).press("Enter")
         assert wrong in visit.get_by_role("alert").filter(has_text=wrong).text_content()
+
+
+@pytest.mark.parametrize("chapter, dials", [("00_first_look", 1), ("03_inhibition_subspace", 3)])
+def test_a_chapter_opens_the_lab_on_its_own_sentence_with_its_dials_turned(visit, model, weights, chapter, dials):
+    page = BeautifulSoup((HTML / "notebooks" / f"{chapter}.html").read_text(encoding="utf8"), "html.parser")
+    shown = [json.loads(one.text) for one in page.select(".th-channel-playground script[type='application/json']")]
+    (figure,) = (one for one in shown if len(one["axes"]) == dials)
+    given(visit, "#" + page.select_one('a[href*="lab.html#"]')["href"].split("#")[1])
+    prompt = visit.get_by_label("Prompt", exact=True).input_value()
+    assert prompt == "".join(figure["prompts"][0]["tokens"][1:])
+    base = th.run(model, asked(model, prompt))
+    reversed_ = [(*map(int, axis["name"].split(".")), "scale", -1.0) for axis in figure["axes"]]
+    same_as_torch(visit, model, base, turned(model, weights, base, reversed_), tuple(figure["heads"][:2]))
 
 
 def test_other_tokens_look_too(visit, model):
