@@ -20,7 +20,7 @@ def lines(ledger: dict, book: dict) -> list[str]:
     shown = {column: COLUMNS.get(column, column) for column in ledger}
     found = []
     for column, name in shown.items():
-        claims = [one for chapter in ledger[column].values() for one in chapter["claims"]]
+        claims = [one for chapter in ledger[column].values() for one in chapter["claims"] if touched(one)]
         held = sum(one["holds"] for one in claims)
         found += [f"- **{name}**: {held} of {len(claims)} claims held, {len(claims) - held} failed"]
     for chapter in sorted({name for column in ledger.values() for name in column}):
@@ -40,9 +40,14 @@ def lines(ledger: dict, book: dict) -> list[str]:
     return found
 
 
+def touched(one: dict) -> bool:
+    """Whether other words or weights can change a claim: not one that reads a stored result or is about a sorter."""
+    return not one.get("untouched")
+
+
 def outcome(one: dict | None) -> str:
     """How one claim fared in one column."""
-    if one is None:
+    if one is None or not touched(one):
         return "not tried"
     said = f"{'held' if one['holds'] else '**failed**'} {one['value']}"
     return f"{said}, n = {one['n']}" if one["n"] else said

@@ -16,6 +16,7 @@ import matplotlib
 from docutils import nodes
 from fontTools import subset
 from fontTools.ttLib import TTFont
+from ledger import touched
 from matplotlib.figure import Figure
 from myst_nb.sphinx_ import HideCodeCellNode
 from PIL import Image
@@ -202,7 +203,8 @@ def card(match: re.Match, roles: dict[str, str], fresh: dict[str, dict], to_root
         line.extend(in_chips(value, roles))
         line += raw(f'<span class="th-paren">)</span>{whisker(value)}</span>')
     said = nodes.container("", line, classes=["th-claim", "th-held" if held else "th-elsewhere"])
-    if tried := fresh.get(match["text"]) if held else None:
+    tried = fresh.get(match["text"]) if held else None
+    if tried and touched(tried):
         outcome = "held" if tried["holds"] else "failed"
         text = html.escape(set_numbers(f"{outcome} on fresh words{tried['value'] and ': '}{tried['value']}"))
         link = raw(f'<a class="th-{outcome}" href="{to_root}book/ledger.html">{text}</a>')

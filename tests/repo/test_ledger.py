@@ -43,6 +43,7 @@ def test_the_page_counts_claims_and_shows_failures_first():
     claims = [
         {"text": "one", "holds": True, "value": "0.9", "n": 7, **when},
         {"text": "two", "holds": False, "value": "0.1", "n": None},
+        {"text": "stored: three", "holds": True, "value": "1", "n": None, "untouched": True},
     ]
     tried = {
         "fresh": {"03_x": {"claims": claims, "not run": ["ValueError: no"]}},
@@ -53,7 +54,8 @@ def test_the_page_counts_claims_and_shows_failures_first():
         "- **on fresh words**: 1 of 2 claims held, 1 failed",
         "- **other**: 1 of 1 claims held, 0 failed",
     ]
-    first, second = [line for line in found if line.startswith("| ") and "---" not in line][1:]
+    first, second, third = [line for line in found if line.startswith("| ") and "---" not in line][1:]
     assert first == "| two | – | by a template | – | **failed** 0.1 | not tried |"
     assert second == "| one | `a > 0` | 2026-11-29, `abc` | 0.8 | held 0.9, n = 7 | held 0.9, n = 7 |"
+    assert third == "| stored: three | – | by a template | – | not tried | not tried |"
     assert found[-1].endswith("Not run on fresh words: ValueError: no")
