@@ -113,6 +113,12 @@ def test_a_chapter_shows_the_cells_that_measure_and_folds_the_rest(chapter):
     assert len(shown) <= 12, [cell.source.splitlines()[0] for cell in shown]
 
 
+def test_a_chapter_has_at_most_forty_cells_of_code_before_its_questions(chapter):
+    """What the argument can spare stands on a deeper page."""
+    end = next(i for i, cell in enumerate(chapter.cells) if cell.source.startswith("## Check yourself"))
+    assert sum(cell.cell_type == "code" for cell in chapter.cells[:end]) <= 40
+
+
 def test_lines_of_code_fit_beside_the_text(chapter):
     """The set-up cell has its own test: a form of Colab is one line."""
     lines = [line for cell in cells(chapter, "code")[1:] for line in cell.source.splitlines()]
