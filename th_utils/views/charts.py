@@ -203,7 +203,7 @@ def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, yla
             size = {"s": 90 if len(x) == 1 else 22, "alpha": 1 if len(x) == 1 else 0.7}
             axis.scatter(x, y, **{"marker": MARKERS[i % 7], "lw": 0.5, "ec": "white", "label": name} | size | style)
         for name, at in (names or {}).items():
-            axis.plot(*at, "o", ms=10, mfc="none", mec=INK)
+            axis.plot(*at, "o", ms=10, mfc="none", color=INK)
             axis.annotate(name, at, (8, 4), textcoords="offset points", fontsize=9, path_effects=HALO)
         axis.axhline(0, color="black", lw=0.6)
         axis.set_title(panel, loc="left")
