@@ -312,6 +312,7 @@ def cover_answers(doctree) -> None:
 # --- every page ---
 
 KEPT = "lab.json", "ledger.json"
+SHORT = 18  # characters of a table's entry that stay on one line, such as "20.0 → 23.0"
 
 
 def look_over(app, doctree, docname) -> None:
@@ -330,6 +331,9 @@ def look_over(app, doctree, docname) -> None:
         for block in list(output.findall(nodes.literal_block)):
             if "stream" in block["classes"] and any(map(CLAIM.match, block.astext().splitlines())):
                 block.parent.replace(block, cards(block, roles, fresh, to_root))
+        for entry in output.findall(nodes.entry):
+            if len(entry.astext()) <= SHORT:
+                entry["classes"].append("th-short")
         in_column = set().union(*map(columns_of_heads, output.findall(nodes.table)))
         for text in list(output.findall(nodes.Text)):
             above, node = [], text

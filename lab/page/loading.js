@@ -1,13 +1,13 @@
 // The line above the lab: what loading costs, how far it is, and in one sentence why it did not work.
 const MB = 1e6;
 
-// `start()` is called by the button. Returns {progress, ready, failed}.
+// `start()` is called by the button, where there is one (`able`). Returns {able, progress, ready, failed}.
 function loader(parent, about, start) {
   const bar = add(parent, "div", "", { class: "lab-load" });
   const words = add(bar, "p", "", { role: "status" });
   const progress = add(bar, "progress", "", { max: 1, "aria-label": "Loading the model" });
   progress.hidden = true;
-  const stored = "The answers below were computed when the book was built.";
+  const stored = "The answers to the examples were computed when the book was built.";
   let go;
   if (!about) words.textContent = `${stored} This copy of the book was built without the model’s file, so they are all there is.`;
   else if (location.protocol === "file:") {
@@ -23,6 +23,7 @@ function loader(parent, about, start) {
     }, { class: "lab-go" });
   }
   return {
+    able: go !== undefined,
     progress: value => { progress.value = value; },
     ready: ({ checked, kept }) => {
       progress.hidden = true;

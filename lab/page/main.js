@@ -49,6 +49,9 @@ function start() {
   });
 
   // --- the parts, from top to bottom ---
+  if (!load.able && !stored()) { // what a link from a chapter asks for has no answer here
+    state = fromExample(DATA.examples.find(example => example.prompt === state.prompt) || DATA.examples[0]);
+  }
   const grid = add(ROOT, "div", "", { class: "lab-grid" });
   const ask = add(grid, "div");
   const label = add(ask, "label", "Prompt");

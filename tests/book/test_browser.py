@@ -118,6 +118,14 @@ def test_search_finds_a_chapter(browser, root):
         tab.wait_for_url("**/notebooks/03_inhibition_subspace.html*")
 
 
+def test_an_excerpt_of_the_search_is_from_the_text(browser, address):
+    with watched(browser, address) as (tab, trouble):
+        tab.goto(f"{address}/search.html?q=weight+edit")
+        excerpt = tab.locator("#search-results li:has(a[href*='notebooks/05_weight_edits.html']) p.context").first
+        assert excerpt.text_content().startswith("05 · Weight edits Question. ")
+        assert not trouble
+
+
 def test_short_address_ends_on_the_page_and_keeps_the_section(browser, root):
     with watched(browser, root) as (tab, trouble):
         tab.goto(f"{root}/ch03.html#exercises")

@@ -117,11 +117,14 @@ def test_strip_draws_every_dot_in_its_row_and_names_the_highest_above_the_band(d
     labels = {"a": ["0", "1", "2", "3"], "b": "wxyz"}
     th.views.strip(groups, unit="score", band=(0.0, 0.4), labels=labels, n_labels=2, **TEXT)
     (axis,) = drawn[0].axes
-    for row, (line, values) in enumerate(zip(axis.lines, groups.values(), strict=True)):
+    for row, (line, values) in enumerate(zip(axis.lines[::2], groups.values(), strict=True)):
         np.testing.assert_allclose(line.get_xdata(), values, rtol=1e-6)
         assert np.abs(line.get_ydata() - row).max() < 0.25
-    written = [(text.get_text(), round(text.xy[0], 3), text.xy[1]) for text in axis.texts]
-    assert written == [("1", 0.9, 0), ("3", 0.8, 0)]
+    null, *written = axis.texts
+    assert null.get_text() == "null, 99.9%" and null.get_position()[0] == 0.2
+    assert [(text.get_text(), round(text.xy[0], 3)) for text in written] == [("1", 0.9), ("3", 0.8)]
+    large = np.transpose(axis.lines[1].get_data())
+    np.testing.assert_array_equal(large, [text.xy for text in written])
     assert axis.patches[0].get_bbox().intervalx.tolist() == [0.0, 0.4]
 
 
@@ -133,6 +136,7 @@ def test_scatter_puts_points_and_words_where_they_belong(drawn):
     np.testing.assert_array_equal(one.get_offsets(), points)
     assert other.get_offsets().tolist() == [[1, 2]]
     assert [(text.get_text(), text.xy) for text in axis.texts] == [("here", (3.0, 5.0))]
+    assert [line.get_data() for line in axis.lines if line.get_marker() == "o"] == [([3.0], [5.0])]
     assert to_hex(one.get_facecolor()[0]) != to_hex(other.get_facecolor()[0])
 
 

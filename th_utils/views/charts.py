@@ -24,8 +24,7 @@ def bars(values: Mapping[str, object], title: str, alt: str, unit: str, baseline
         axis.barh(row, estimate.value, height=0.7, **style)
         if estimate.low < estimate.high:
             axis.plot([estimate.low, estimate.high], [row, row], color="black", lw=1.2)
-    axis.set(yticks=range(len(values)), yticklabels=list(values), xlabel=unit)
-    axis.invert_yaxis()
+    axis.set(yticks=range(len(values)), yticklabels=list(values), xlabel=unit, ylim=(len(values) - 0.5, -0.5))
     _mark(axis, {} if baseline is None else {baseline_name: baseline}, {})
     axis.axvline(0, color="black", lw=0.8)
     return finish(figure, title, alt)
@@ -160,22 +159,23 @@ def strip(groups: Mapping[str, object], title: str, alt: str, unit: str, band: t
           labels: Mapping[str, Sequence[str]] | None = None, n_labels: int = 2) -> View:  # fmt: skip
     """Draw one row of dots per group (for instance the components of a head), with the null's range shaded.
 
-    `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest above the band are written.
-    Raises `ValueError` for labels that do not match the dots.
+    `band`: (low, high) of the null. `labels[group]` names the dots; the `n_labels` highest above the band are written,
+    and stand out. Raises `ValueError` for labels that do not match the dots.
     """
-    groups = {name: array(values) for name, values in groups.items()}
     figure, (axis,) = new(8.0, 1.0 + 0.42 * len(groups))
     rng = np.random.default_rng(0)
     if band:
-        axis.axvspan(*band, color=GREY, alpha=0.25, lw=0, label="null, 99.9%")
-        axis.legend(loc="lower right", fontsize=8)
-    for row, (name, values) in enumerate(groups.items()):
-        axis.plot(values, row + rng.uniform(-0.22, 0.22, values.size), ".", ms=5, color=INK, alpha=0.6)
+        axis.axvspan(*band, color=GREY, alpha=0.25, lw=0)
+        axis.text(np.mean(band), 1, "null, 99.9%", transform=axis.get_xaxis_transform(), ha="center", va="bottom")
+    for row, (name, values) in enumerate(zip(groups, map(array, groups.values()), strict=True)):
+        height = row + rng.uniform(-0.22, 0.22, values.size)
+        axis.plot(values, height, ".", ms=5, color=GREY, alpha=0.6)
         if labels and len(labels[name]) != values.size:
             raise ValueError(f"group {name!r} has {values.size} numbers and {len(labels[name])} labels")
-        for i in np.argsort(-values)[:n_labels] if labels else ():
-            if band is None or values[i] > band[1]:
-                axis.annotate(labels[name][i], (values[i], row), (4, 6), textcoords="offset points", fontsize=8)
+        told = [i for i in np.argsort(-values)[:n_labels] if labels and (band is None or values[i] > band[1])]
+        axis.plot(values[told], height[told], "o", ms=8, color=INK, mec="white")
+        for i in told:
+            axis.annotate(labels[name][i], (values[i], height[i]), (4, 6), textcoords="offset points", fontsize=9)
     axis.set(yticks=range(len(groups)), yticklabels=list(groups), xlabel=unit, ylim=(len(groups) - 0.5, -0.5))
     return finish(figure, title, alt)
 
@@ -183,7 +183,7 @@ def strip(groups: Mapping[str, object], title: str, alt: str, unit: str, band: t
 def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, ylabel: str,
             names: Mapping[str, tuple[float, float]] | None = None, roles: Mapping[str, str] | None = None,
             ordered: bool = False) -> View:  # fmt: skip
-    """Draw points by group, each `(x, y)`, with its own marker; `names` writes words at points.
+    """Draw points by group, each `(x, y)`, with its own marker; `names` writes words at points, and rings them.
 
     A mapping of mappings draws one panel per outer name, on the same axes. `roles`: group -> role, whose colour it
     has; `ordered` groups have a colour by their place and are named at their means. A group of one point is large.
@@ -203,11 +203,11 @@ def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, yla
             size = {"s": 90 if len(x) == 1 else 22, "alpha": 1 if len(x) == 1 else 0.7}
             axis.scatter(x, y, **{"marker": MARKERS[i % 7], "lw": 0.5, "ec": "white", "label": name} | size | style)
         for name, at in (names or {}).items():
-            axis.annotate(name, at, (7, 4), textcoords="offset points", fontsize=9, path_effects=HALO)
+            axis.plot(*at, "o", ms=10, mfc="none", color=INK)
+            axis.annotate(name, at, (8, 4), textcoords="offset points", fontsize=9, path_effects=HALO)
         axis.axhline(0, color="black", lw=0.6)
         axis.set_title(panel, loc="left")
-        axis.set_xlabel(xlabel)
-    axes[0].set_ylabel(ylabel)
+        axis.set(xlabel=xlabel, ylabel=ylabel * (axis is axes[0]))
     if len(groups) > 1 and not ordered:
         axes[-1].legend(fontsize=8)
     return finish(figure, title, alt)

@@ -84,9 +84,10 @@ def test_an_old_browser_keeps_the_stored_answers(browser, address, missing):
         stored_answers_work(tab)
 
 
-def test_a_page_on_a_disk_keeps_the_stored_answers(browser):
+@pytest.mark.parametrize("state", ["", "#prompt=My+own+words&dial=20.0.0:scale:-1&dial=20.0.3"])
+def test_a_page_on_a_disk_keeps_the_stored_answers(browser, state):
     with watched(browser, HTML.as_uri()) as (tab, trouble):
-        tab.goto(f"{HTML.as_uri()}/{PAGE}", wait_until="load")
+        tab.goto(f"{HTML.as_uri()}/{PAGE}{state}", wait_until="load")
         assert "make serve" in tab.locator(".lab-load").text_content()
         assert not tab.get_by_role("button", name="Load the model").count()
         stored_answers_work(tab)
