@@ -8,7 +8,7 @@ from .channels.edits import scale_query as scale_query, scale_reading as scale_r
 from .channels.reach import margins as margins, plain_attention as plain_attention, position_codes as position_codes
 from .channels.sweep import best_settings as best_settings, traverse as traverse
 from .models import laws as laws, parts as parts, state as state
-from .models.heads import head_weights as head_weights
+from .models.heads import head_weights as head_weights, write_model as write_model
 from .models.loading import load_model as load_model, model_name as model_name, setup as setup
 from .notebook import ClaimFailed as ClaimFailed, claim as claim, exercise as exercise, heads as heads
 from .notebook import identity as identity, read as read, say as say, table as table

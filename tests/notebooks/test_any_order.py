@@ -23,7 +23,7 @@ MAY_DIFFER = re.compile(r"data:image/[^\"')]+|(?<=largest gap )[-+\de.]+")
 START = """
 import os, matplotlib, sklearn, torch
 import th_utils as th
-th.load_model()  # libraries set variables when they are first used
+model = th.load_model()  # libraries set variables when they are first used; not every chapter loads it
 _folder = os.getcwd()
 
 def _state():

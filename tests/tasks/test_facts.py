@@ -66,14 +66,6 @@ def test_demonstrations_are_shared_and_never_tested(gpt2):
     (start,) = {text.rsplit("\n", 1)[0] for text in prompts.text}
     shown = [subject for subject in facts.RELATIONS["capital"].pairs if f"of {subject} is" in start]
     assert len(shown) == 3 and not set(shown) & set(prompts.table.subject)
-    tested = ["France", "Peru", "China"]
-    some = facts.generate(gpt2, "capital", shots=3, subjects=tested)
-    assert list(some.table.subject) == tested
-    assert not any(subject in some.text[0].rsplit("\n", 1)[0] for subject in tested)
-    named = facts.generate(gpt2, "capital", demonstrations=["Mongolia"], subjects="France", form="question")
-    assert named.text[0] == (
-        "Q: What is the capital of Mongolia?\nA: Ulaanbaatar\nQ: What is the capital of France?\nA:"
-    )
 
 
 def test_the_seed_decides_everything(gpt2):
@@ -82,9 +74,6 @@ def test_the_seed_decides_everything(gpt2):
 
 
 @pytest.mark.parametrize("arguments, match", [
-    ({"subjects": []}, "at least one prompt"),
-    ({"demonstrations": ["France"], "subjects": ["France", "Peru"]}, "leave .'France'. out"),
-    ({"demonstrations": ["France"], "shots": 2}, "either shots .2. or demonstrations"),
     ({"shots": 1000}, "larger sample"),
 ])  # fmt: skip
 def test_bad_requests_are_refused(gpt2, refuses, arguments, match):

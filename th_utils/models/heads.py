@@ -1,9 +1,15 @@
-"""The attention weights of a model as weight space needs them, copied."""
+"""The attention weights of a model as weight space needs them, copied; and a model made of such weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..weights.heads import HeadWeights
 from . import laws, parts
+from .hub import quiet_transformers
 from .state import edits, fingerprint
 
 
@@ -26,7 +32,7 @@ def head_weights(model) -> HeadWeights:
         if any(norm is not None for norm in norms):
             _gained(stacked, letter, norms)
     gains = [laws.write_law(model, i)[0] for i in layers]
-    if any(isinstance(gain, torch.Tensor) or gain != 1 for gain in gains):
+    if any(isinstance(gain, Tensor) or gain != 1 for gain in gains):
         ones = stacked["W_O"].new_ones(size.d_model)
         stacked["gain_O"] = torch.stack([gain * ones for gain in gains])
         stacked["W_O"] = stacked["W_O"] * stacked["gain_O"][:, None, None]
@@ -46,3 +52,34 @@ def _gained(stacked: dict, letter: str, norms: list) -> None:
             gains[i] = norm.gain.view(-1, b.shape[-1]).expand_as(b[i])
             W[i], b[i] = ((x - x.mean(-1, keepdim=True)) if norm.centres else x for x in (W[i], b[i]))
     stacked |= {f"gain_{letter}": gains, f"W_{letter}": W * gains[:, :, None], f"b_{letter}": b * gains}
+
+
+def write_model(
+    folder: str | Path, heads: HeadWeights, words: Sequence[str],
+    embedding: Float[Tensor, "words d_model"], positions: Float[Tensor, "context d_model"],
+) -> None:  # fmt: skip
+    """Write a GPT-2 without MLPs, set by hand, as a model directory for `th.load_model`.
+
+    Texts are `words` with spaces between; the first begins every text, the last stands for unknown ones. `embedding`
+    unembeds, too. Norms only centre and scale. Raises `RuntimeError` unless d_model is heads × d_head and shapes fit.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    config = GPT2Config(vocab_size=len(words), n_positions=len(positions), n_embd=heads.d_model, n_layer=heads.n_layers,
+                        n_head=heads.n_heads, bos_token_id=0, eos_token_id=0)  # fmt: skip
+    with torch.random.fork_rng(devices=[]):  # the constructor draws weights
+        model = GPT2LMHeadModel(config)
+    state = {name: torch.zeros_like(x) if ".mlp." in name else x for name, x in model.state_dict().items()}
+    state |= {"transformer.wte.weight": embedding, "lm_head.weight": embedding, "transformer.wpe.weight": positions}
+    for i in range(heads.n_layers):
+        at, qkv = f"transformer.h.{i}.attn.c_", (heads.W_Q[i], heads.W_K[i], heads.W_V[i])
+        state[at + "attn.weight"] = torch.cat(qkv).transpose(0, 1).flatten(1)
+        state[at + "attn.bias"] = torch.cat([heads.b_Q[i], heads.b_K[i], heads.b_V[i]]).flatten()
+        state[at + "proj.weight"] = heads.W_O[i].flatten(0, 1)
+    model.load_state_dict(state)
+    tokens = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=words[-1]))
+    tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        PreTrainedTokenizerFast(tokenizer_object=tokens, bos_token=words[0], eos_token=words[0]).save_pretrained(folder)

@@ -6,7 +6,6 @@ that share it ("San Salvador", "San Jose") cannot be told apart. Named positions
 subject), RELATION (the last token of the word that names the relation) and END.
 """
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -31,37 +30,25 @@ RELATIONS = {name: Relation(**relation) for name, relation in data("facts").item
 
 
 def generate(
-    model, relation: str, *, shots: int = 0, form: Literal["statement", "question"] = "statement",
-    subjects: Sequence[str] | None = None, demonstrations: Sequence[str] | None = None, seed: int = 0,
+    model, relation: str, *, shots: int = 0, form: Literal["statement", "question"] = "statement", seed: int = 0,
     prepend_bos: bool | None = None,
 ) -> Prompts:  # fmt: skip
     """Make one prompt per subject; the answer is the first token of its object, the distractor another subject's.
 
     - "statement": "The capital of France is the city of"; "question": "Q: What is the capital of France?", then "A:".
-    - `shots` solved examples come first, one a line, the same ones before every prompt. They are drawn from the
-      subjects that are not tested, or given by name in `demonstrations`.
-    - `subjects` are those tested, by default all (without the demonstrations).
+    - `shots` solved examples come first, one a line, the same before every prompt; their subjects are not tested.
 
     `distractor` is the object of a random other subject, always another token. Subjects may be several tokens:
     `prompts.select(prompts.end == prompts.end.mode().values)` keeps those of the most frequent length.
     `table` holds relation, subject, object. The same seed gives the same prompts.
 
-    Raises `ValueError` for demonstrations that are tested too, for `shots` beside named demonstrations, and where
-    subjects are too few to draw from or all objects begin with the same token.
+    Raises `ValueError` where subjects are too few to draw from or all objects begin with the same token.
     """
     rng, tokenizer = np.random.default_rng(seed), parts.tokenizer(model)
     fact, pairs = RELATIONS[relation], RELATIONS[relation].pairs
-    given = [subjects] if isinstance(subjects, str) else subjects
-    if demonstrations is None:
-        free = [subject for subject in pairs if subject not in (given or ())]
-        demonstrations = [free[i] for i in rng.choice(len(free), size=shots, replace=False)]
-    elif shots:
-        raise ValueError(f"give either shots ({shots}) or demonstrations ({list(demonstrations)}), not both")
-    tested = [subject for subject in pairs if subject not in demonstrations] if given is None else list(given)
-    if both := sorted(set(tested) & set(demonstrations)):
-        raise ValueError(f"subjects that are demonstrated cannot be tested: leave {both} out of one of them")
-
-    start = "".join(_write(relation, form, subject, answered=True) for subject in demonstrations)
+    shown = [list(pairs)[i] for i in rng.choice(len(pairs), size=shots, replace=False)]
+    tested = [subject for subject in pairs if subject not in shown]
+    start = "".join(_write(relation, form, subject, answered=True) for subject in shown)
     text = tuple(start + _write(relation, form, subject) for subject in tested)
     tokens, end = encode(tokenizer, text, prepend_bos)
     spans = [[_span(one, word, len(start)) for word in (s, fact.word)] for one, s in zip(text, tested, strict=True)]
