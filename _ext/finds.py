@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
-from look import CLAIM, columns_of_heads, job, places
+from look import CLAIM, columns_of_heads, job, places, roles_on
 from PIL import Image
 from sphinx import addnodes
 from sphinx.util import logging
@@ -23,7 +23,6 @@ FIGURE = "Figure: "
 DRAWING = re.compile(r"<svg viewBox=.*?</svg>", re.S)
 VERSIONS = " · torch "  # the line of a set-up cell, full of dots
 OTHER = "Gemma"  # whose heads are no part of the list
-MYSTERY = "12_mystery"  # the page whose models have heads of their own
 WIDTH = 320  # of a thumbnail, in pixels
 warn = logging.getLogger(__name__).warning
 
@@ -94,8 +93,8 @@ def collect(app, doctree) -> None:
             text = re.split(r"(?<=[.?:]) ", re.sub(r"^★[^.]*\. ", "", text))[0]
             found["exercises"].append((title.parent["ids"][0], *match.groups(), text))
     columns = set().union(*map(columns_of_heads, doctree.findall(nodes.table)))
-    for anchor, block in [] if MYSTERY in name else blocks(doctree):
-        for head in heads_in(block, app.th_roles, columns):
+    for anchor, block in blocks(doctree):
+        for head in heads_in(block, roles_on(app, name), columns):
             found["heads"].setdefault(head, anchor)
     app.env.metadata[name]["found"] = found
 

@@ -110,13 +110,20 @@ def is_head(token: str) -> bool:
     return layer < 30 and head < 9 and all(k < 64 for k in part)
 
 
-def places(text: str, roles: dict[str, str], column: bool = False) -> list[tuple[int, int]]:
+def roles_on(app, page: str) -> dict[str, str] | None:
+    """Head -> role in the default model, on the pages that are about it; None where heads are those of other models."""
+    return None if Path(page).name == "12_mystery_models" else app.th_roles
+
+
+def places(text: str, roles: dict[str, str] | None, column: bool = False) -> list[tuple[int, int]]:
     """Where ids of heads and components stand in a text that a cell printed.
 
     A token like "20.0" is one after a word such as *head* (a list goes on), beside an arrow, in a list of nothing but
     heads of the circuit, in a column of the table that holds nothing else under such a word (`column`), or with three
     parts.
     """
+    if roles is None:
+        return []
     known = {head for head, role in roles.items() if JOBS[role][0] != "noticer" or role == "induction"}
     spans = [match.span(i) for match in NAMED.finditer(text) for i in (1, 2, 3) if match[i]]
     spans += [match.span() for match in SEVERAL.finditer(text) if known.issuperset(ONE.findall(match[0]))]
@@ -316,7 +323,7 @@ SHORT = 18  # characters of a table's entry that stay on one line, such as "20.0
 
 
 def look_over(app, doctree, docname) -> None:
-    roles, to_root = app.th_roles, "../" * docname.count("/")
+    roles, to_root = roles_on(app, docname), "../" * docname.count("/")
     fresh = {one["text"]: one for one in app.th_fresh.get(Path(docname).name, {}).get("claims", ())}
     for cell in doctree.findall(nodes.container):
         for fold in cell.children:
