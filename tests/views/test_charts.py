@@ -101,7 +101,7 @@ def test_names_beside_curves_keep_their_order_and_apart():
 
 def test_strip_draws_every_dot_in_its_row_and_names_the_highest_above_the_band(drawn):
     groups = {"a": torch.tensor([0.1, 0.9, 0.5, 0.8]), "b": [0.2, 0.3, 0.1, 0.0]}
-    labels = {"a": ["0", "1", "2", "3"], "b": "wxyz"}
+    groups["c"], labels = [0.7], {"a": ["0", "1", "2", "3"], "b": "wxyz", "c": [""]}
     th.views.strip(groups, unit="score", band=(0.0, 0.4), labels=labels, n_labels=2, **TEXT)
     (axis,) = drawn[0].axes
     for row, (line, values) in enumerate(zip(axis.lines[::2], groups.values(), strict=True)):
@@ -110,7 +110,7 @@ def test_strip_draws_every_dot_in_its_row_and_names_the_highest_above_the_band(d
     null, *written = axis.texts
     assert null.get_text() == "null, 99.9%" and null.get_position()[0] == 0.2
     assert [(text.get_text(), round(text.xy[0], 3)) for text in written] == [("1", 0.9), ("3", 0.8)]
-    large = np.transpose(axis.lines[1].get_data())
+    large = np.concatenate([np.transpose(line.get_data()) for line in axis.lines[1::2]])
     np.testing.assert_array_equal(large, [text.xy for text in written])
     assert axis.patches[0].get_bbox().intervalx.tolist() == [0.0, 0.4]
 

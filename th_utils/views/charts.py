@@ -156,16 +156,16 @@ def strip(groups: Mapping[str, object], title: str, alt: str, unit: str, band: t
     and stand out. Raises `ValueError` for labels that do not match the dots.
     """
     figure, (axis,) = new(8.0, 1.0 + 0.42 * len(groups))
-    rng = np.random.default_rng(0)
+    rng, top = np.random.default_rng(0), band[1] if band else -np.inf
     if band:
         axis.axvspan(*band, color=GREY, alpha=0.25, lw=0)
         axis.text(np.mean(band), 1, "null, 99.9%", transform=axis.get_xaxis_transform(), ha="center", va="bottom")
     for row, (name, values) in enumerate(zip(groups, map(array, groups.values()), strict=True)):
         height = row + rng.uniform(-0.22, 0.22, values.size)
-        axis.plot(values, height, ".", ms=5, color=GREY, alpha=0.6)
+        axis.plot(values, height, ".", ms=5, color=GREY if labels else INK, alpha=0.6)
         if labels and len(labels[name]) != values.size:
             raise ValueError(f"group {name!r} has {values.size} numbers and {len(labels[name])} labels")
-        told = [i for i in np.argsort(-values)[:n_labels] if labels and (band is None or values[i] > band[1])]
+        told = [i for i in np.argsort(-values)[:n_labels] if labels and labels[name][i] and values[i] > top]
         axis.plot(values[told], height[told], "o", ms=8, color=INK, mec="white")
         for i in told:
             axis.annotate(labels[name][i], (values[i], height[i]), (4, 6), textcoords="offset points", fontsize=9)
