@@ -376,7 +376,7 @@ def describe(app, pagename, templatename, context, doctree) -> None:
 def job(env, role: str) -> tuple[str, str]:
     """The entry of the glossary for a role: its id and what it says."""
     terms = definitions(env)
-    return terms.get(role) or terms[f"{role} head"]
+    return terms.get(role) or terms[f"{role} head"] if terms else ("", "")
 
 
 def finish(app, error) -> None:

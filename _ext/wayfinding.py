@@ -30,6 +30,8 @@ TEX = {r"\top": "ᵀ", r"\sigma": "σ", r"\|": "‖", r"\,": "", "{": "", "}": "
 def definitions(env) -> dict[str, tuple[str, str]]:
     """Id and meaning, as plain text, of every term (and of every other name its entry gives)."""
     found = {}
+    if GLOSSARY not in env.found_docs:  # the first pages of a build
+        return found
     for item in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
         meaning = next(item.findall(nodes.definition))[0].astext().replace("\n", " ")
         for tex, plain in TEX.items():

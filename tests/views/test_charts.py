@@ -52,6 +52,19 @@ def test_compare_has_a_lane_for_every_number_and_a_dot_for_every_state(drawn):
     assert {line.get_xdata()[0] for line in n.lines if line.get_linestyle() == "--"} == {1.0, 2.0}
 
 
+def test_hills_stand_behind_dots_that_are_tied_to_nothing(drawn):
+    states = {"noise": {"n": Estimate(2.0, 1.5, 2.5)}, "deaf": {"n": 3.0}}
+    shares = {"noise": {"n": [1.0, 0.5, 0.0]}, "deaf": {"n": [1.0, 1.0, 0.0]}}
+    th.views.compare(states, unit="layer", hills=([0, 2, 4], shares), **TEXT)
+    (axis,) = drawn[0].axes
+    assert spots(axis) == [(2, 0), (3, 1)] and axis.get_xlim() == (0, 4)
+    assert segments(axis) == [((1.5, 2.5), 0), ((3, 3), 1)]
+    noise, deaf = (hill.get_paths()[0].vertices for hill in axis.collections)
+    assert (min(noise[:, 1]), min(deaf[:, 1])) == pytest.approx((0.42 - 0.84, 1.42 - 0.84))
+    half = [y for x, y in noise if x == 2]
+    assert min(half) == pytest.approx(0.42 - 0.84 / 2)
+
+
 def test_curves_go_through_their_numbers_and_bands_between_their_ends(drawn):
     x, plain = np.linspace(0, 1, 3), torch.tensor([1.0, 0.0, 2.0])
     sure = [Estimate(v, v - 1, v + 1) for v in (0.0, 1.0, 2.0)]

@@ -24,6 +24,7 @@ FIGURES = {
     "compare": lambda **t: th.views.compare(
         {"a": {"n": 1.0, "m": 2.0}, "b": {"m": -1, "n": 0}}, unit="u", roles={"b": "message"}, marks={"here": 0.5}, **t
     ),
+    "hills": lambda **t: th.views.compare({"a": {"n": 1.0}}, unit="u", hills=([0, 2], {"a": {"n": [1, 0]}}), **t),
     "lines": lambda **t: th.views.lines([0, 1], {"p": {"a": [0.0, 1.0]}}, marks={"m": 0.5}, **XY, **t),
     "dial": lambda **t: th.views.lines(
         [0, 1],

@@ -54,10 +54,8 @@ def _gained(stacked: dict, letter: str, norms: list) -> None:
     stacked |= {f"gain_{letter}": gains, f"W_{letter}": W * gains[:, :, None], f"b_{letter}": b * gains}
 
 
-def write_model(
-    folder: str | Path, heads: HeadWeights, words: Sequence[str],
-    embedding: Float[Tensor, "words d_model"], positions: Float[Tensor, "context d_model"],
-) -> None:  # fmt: skip
+def write_model(folder: str | Path, heads: HeadWeights, words: Sequence[str], embedding: Float[Tensor, "words d_model"],
+                positions: Float[Tensor, "context d_model"]) -> None:  # fmt: skip
     """Write a GPT-2 without MLPs, set by hand, as a model directory for `th.load_model`.
 
     Texts are `words` with spaces between; the first begins every text, the last stands for unknown ones. `embedding`

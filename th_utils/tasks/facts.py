@@ -29,10 +29,8 @@ class Relation(NamedTuple):
 RELATIONS = {name: Relation(**relation) for name, relation in data("facts").items()}
 
 
-def generate(
-    model, relation: str, *, shots: int = 0, form: Literal["statement", "question"] = "statement", seed: int = 0,
-    prepend_bos: bool | None = None,
-) -> Prompts:  # fmt: skip
+def generate(model, relation: str, *, shots: int = 0, form: Literal["statement", "question"] = "statement",
+             seed: int = 0, prepend_bos: bool | None = None) -> Prompts:  # fmt: skip
     """Make one prompt per subject; the answer is the first token of its object, the distractor another subject's.
 
     - "statement": "The capital of France is the city of"; "question": "Q: What is the capital of France?", then "A:".
@@ -41,7 +39,6 @@ def generate(
     `distractor` is the object of a random other subject, always another token. Subjects may be several tokens:
     `prompts.select(prompts.end == prompts.end.mode().values)` keeps those of the most frequent length.
     `table` holds relation, subject, object. The same seed gives the same prompts.
-
     Raises `ValueError` where subjects are too few to draw from or all objects begin with the same token.
     """
     rng, tokenizer = np.random.default_rng(seed), parts.tokenizer(model)

@@ -31,11 +31,12 @@ def bars(values: Mapping[str, object], title: str, alt: str, unit: str, baseline
 
 
 def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, unit: str,
-            roles: Mapping[str, str] | None = None, marks: Mapping[str, float] | None = None) -> View:  # fmt: skip
+            roles: Mapping[str, str] | None = None, marks: Mapping[str, float] | None = None,
+            hills: tuple[Sequence, Mapping[str, Mapping[str, object]]] | None = None) -> View:  # fmt: skip
     """Draw the same named numbers in several states as dots with intervals, tied to the first state's: dumbbells.
 
-    There is one lane per number, all on one number line, with named `marks`. `roles`: state or mark -> role.
-    Raises `ValueError` unless all states hold the same names.
+    There is one lane per number, all on one number line, with named `marks`. `roles`: state or mark -> role. `hills`:
+    (x, state -> number -> shares), behind dots that are not tied. `ValueError` unless all states hold the same names.
     """
     if len({frozenset(state) for state in states.values()}) != 1:
         raise ValueError(f"every state needs the same numbers, got { {name: [*one] for name, one in states.items()} }")
@@ -45,20 +46,24 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, un
         start = Estimate.of(next(iter(states.values()))[name]).value
         for row, (state, numbers) in enumerate(states.items()):
             estimate = Estimate.of(numbers[name])
-            axis.plot([start, estimate.value], [row, row], color=PALE, lw=4, solid_capstyle="butt")
+            if hills:
+                axis.fill_between(hills[0], row + 0.42, row + 0.42 - 0.84 * array(hills[1][state][name]), color=PALE)
+            else:
+                axis.plot([start, estimate.value], [row, row], color=PALE, lw=4, solid_capstyle="butt")
             axis.plot([estimate.low, estimate.high], [row, row], color=INK, lw=1.2)
-            style = tint(roles[state]) if state in roles else {"color": INK if row else GREY}
+            style = tint(roles[state]) if state in roles else {"color": INK if row or hills else GREY}
             hollow = {"mfc": "white"} if row and {*roles} & {*states} and state not in roles else {}
             axis.plot(estimate.value, row, "o", ms=8, **style | hollow)
-            end, side, align = (estimate.high, 6, "left") if estimate.value >= start else (estimate.low, -6, "right")
+            right = hills or estimate.value >= start
+            end, side, align = (estimate.high, 6, "left") if right else (estimate.low, -6, "right")
             axis.annotate(written(estimate.value), (end, row), (side, 0), fontsize=9, ha=align, va="center",
                           textcoords="offset points", path_effects=HALO)  # fmt: skip
-        _mark(axis, (marks or {}) | {"": start}, roles, axis is axes[0])
+        _mark(axis, (marks or {}) | ({} if hills else {"": start}), roles, axis is axes[0])
         axis.set(yticks=range(len(states)), yticklabels=list(states), ylim=(len(states) - 0.5, -0.5))
         axis.tick_params(labelsize=9)
         axis.margins(x=0.18)  # room for the numbers
         axis.set_title(name, fontsize=10, fontweight="bold", loc="left")
-    axes[-1].set_xlabel(unit)
+    axes[-1].set(xlabel=unit, xlim=(hills[0][0], hills[0][-1]) if hills else None)
     return finish(figure, title, alt)
 
 
