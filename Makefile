@@ -26,7 +26,7 @@ check: lint  ## while you work: ruff, the quick unit tests, every chapter on a t
 test:  ## before you push: every unit test, notebooks on five models, the book, its pages
 	$(RUN) python tools/build.py test
 
-deeper:  ## compute the longest of the deeper pages anew and keep them in book/stored (ten minutes)
+deeper:  ## compute the longest of the deeper pages anew and keep them in book/stored (fifteen minutes)
 	$(RUN) python tools/build.py deeper
 
 lint:  ## ruff on the code

@@ -34,7 +34,8 @@ CACHES = BUILD / "caches"
 REPORTS = BUILD / "reports"
 TINY = BUILD / "tiny"
 STORED = ROOT / "book" / "stored"
-LONGEST = ("01_circuit_metrics.ipynb", "02_what_svd_adds.ipynb", "03_readers.ipynb", "04_dilution.ipynb")
+LONGEST = ("01_circuit_metrics.ipynb", "02_what_svd_adds.ipynb", "03_flag_and_controls.ipynb", "03_readers.ipynb",
+           "04_controls.ipynb", "04_dilution.ipynb")  # fmt: skip
 FIRST = ("book/index", "notebooks/00_first_look")  # what one can read while the rest is computed
 STYLED = BUILD / ".ipython-styled"  # the IPYTHONDIR of chapters alone
 RUNS = ROOT / ".nbmake"  # not below _build, a name that nbmake passes over
