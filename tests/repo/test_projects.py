@@ -10,7 +10,7 @@ from th_utils.tasks import ioi
 
 PAGE = (Path(__file__).resolve().parents[2] / "book" / "projects.md").read_text(encoding="utf8")
 FIRST = re.search(r"```python\n(.*?)```", PAGE, re.S)[1]
-CELLS = dict(re.findall(r"^### (\d+)\. .*?```\{code-block\} python\n(.*?)```", PAGE, re.M | re.S))
+CELLS = dict(re.findall(r"^## (\d+)\. .*?```\{code-block\} python\n(.*?)```", PAGE, re.M | re.S))
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,6 @@ def test_the_first_cell_of_a_project_runs_and_shows_something(number, names, cap
 
 
 def test_there_are_ten_and_each_says_how_to_go_on_and_what_controls_it():
-    projects = re.split(r"^### \d+\. ", PAGE, flags=re.M)[1:]
+    projects = re.split(r"^## \d+\. ", PAGE, flags=re.M)[1:]
     assert len(projects) == 10 == len(CELLS)
     assert all("Go on:" in one and "*Control:*" in one for one in projects)
