@@ -62,7 +62,7 @@ def is_prose(text: nodes.Text) -> bool:
     while node := node.parent:
         above.append(node)
     return any(isinstance(node, nodes.paragraph) for node in above) and not any(
-        isinstance(node, NOT_PROSE) or "cell" in node.get("classes", ()) for node in above
+        isinstance(node, NOT_PROSE) or {"cell", "cell_output"} & {*node.get("classes", ())} for node in above
     )
 
 

@@ -214,7 +214,7 @@ def test_claims_are_cards_and_none_is_left_as_a_printed_line(page, soup):
 def test_chips_are_heads_and_not_numbers(page, soup):
     """Nothing beside a chip makes it a number: no interval, unit, sign or further digit."""
     chips = soup.select(".th-head")
-    assert chips or not MAIN.match(page)
+    assert chips or not MAIN.match(page) or page.endswith("07_list_sorting"), "07 is about a model of its own"
     for chip in chips:
         assert chip.find_parent(class_=["cell_output", "pasted-text"]) and not chip.find_parent(["pre", "code", "a"])
         layer, head, *part = map(int, chip.get_text().split("."))
