@@ -67,9 +67,8 @@ def is_prose(text: nodes.Text) -> bool:
 
 
 def link_terms(app, doctree, docname) -> None:
-    if docname in UNLINKED or GLOSSARY not in app.env.found_docs:
+    if docname in UNLINKED or not (terms := definitions(app.env)):
         return
-    terms = definitions(app.env)
     address = app.builder.get_relative_uri(docname, GLOSSARY)
     by_name = {re.sub(r"\s+", " ", term).lower(): term for term in terms}
     unseen = pattern(terms)

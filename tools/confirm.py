@@ -128,7 +128,8 @@ def rounded_again(folder: Path) -> str:
 def main(column: str, *chapters: str) -> None:
     ledger = json.loads(LEDGER.read_text(encoding="utf8")) if LEDGER.is_file() else {}
     every = [one for column in ledger.values() for chapter in column.values() for one in chapter["claims"]]
-    untouched = {one["text"] for one in every if one.get("untouched")}  # no words or weights of ours in them
+    # There are no words or weights of ours in them.
+    untouched = {one["text"]: {"untouched": True} for one in every if one.get("untouched")}
     kept, shift = ledger.setdefault(column, {}), 7919 if column == "fresh" else 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -144,10 +145,8 @@ def main(column: str, *chapters: str) -> None:
                 continue
             found, failed = outcomes(path, folder, model, shift)
             day = f"{datetime.now(UTC):%Y-%m-%d}"
-            new = [one | set_when.get(one["text"], {}) | {"tried": day} for one in found if one["text"] not in known]
-            for one in new:
-                if one["text"] in untouched:
-                    one["untouched"] = True
+            new = [one | set_when.get(one["text"], {}) | {"tried": day} | untouched.get(one["text"], {})
+                   for one in found if one["text"] not in known]  # fmt: skip
             kept[path.stem] = {"commit": build.commit(), "claims": [*known.values(), *new], "not run": failed}
             LEDGER.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
             held = sum(one["holds"] for one in new)

@@ -32,7 +32,7 @@ def far(before: str, now: str) -> bool:
 @pytest.mark.parametrize("chapter", chapters())
 def test_claims_have_the_values_that_were_kept(soups, kept, chapter):
     before, now = kept[chapter], claims(soups[chapter])
-    assert now
+    assert len(now) >= (1 if "deeper" in chapter else 3)  # a deeper page may make one claim
     assert before.keys() == now.keys(), f"claims came or went; {AFTER}"
     moved = {text: (before[text], now[text]) for text in now if far(before[text], now[text])}
     assert not moved, f"{moved}; {AFTER}"
