@@ -50,7 +50,7 @@ ROWS = {
     "an unknown input": (lambda w: th.Edge((1, 0), "o"), "via must be 'q', 'k' or 'v'.* got 'o'"),
     "a value without its place": (lambda w: th.Edge((1, 0), "v"), "via='v' needs source="),
     "an unknown ablation": (lambda w: th.ablated(w.run, w.new, "noise"), "'noise': expected 'zero', 'mean' or"),
-    "unknown positions": (lambda w: th.run(w.m, w.P, "last"), "positions must be 'end' or 'all', got 'last'"),
+    "unknown positions": (lambda w: th.run(w.m, w.P, "last"), "positions must be 'end', 'all' or .* names, got 'last'"),
     "an unknown matrix": (lambda w: th.Edit("e", (1, 1), "W_E", ONE, ONE), "changes 'W_E': expected one of"),
     "an unknown place": (lambda w: w.run.at("S3"), "no position named 'S3': these prompts have"),
     "places for other prompts": (lambda w: w.run.at(w.P.end[:3]), "position must be .batch=10., got int64 .3."),

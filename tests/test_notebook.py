@@ -63,18 +63,18 @@ def test_a_false_reading_is_reported_on_another_model(shown, monkeypatch):
     assert shown[2][2] == {"scrapbook": {"name": "best", "mime_prefix": ""}}
 
 
-# --- say, table, heads ---
+# --- sentences, tables, heads ---
 
 
 def test_a_named_sentence_can_be_quoted_on_another_page(shown):
-    th.say("The **share** at `END` *is*\n 0.71 = 2 * 0.355.", name="share")
+    th.read("The **share** at `END` *is* 0.71 = 2 * 0.355.", name="share")
     assert shown == [("The **share** at `END` *is* 0.71 = 2 * 0.355.", "The share at END is 0.71 = 2 * 0.355.",
                       {"scrapbook": {"name": "share", "mime_prefix": ""}})]  # fmt: skip
 
 
 def test_html_in_sentences_and_tables_stays_text(shown):
     hostile = "<script>alert(1)</script>"
-    th.say(f"The token {hostile} is `{hostile}`")
+    th.read("The token {hostile} is `{hostile}`", hostile=hostile)
     th.table([hostile, "a|b"], [[hostile, 1]])
     th.read("{token} and {x} < 3", token=hostile, x=2)
     for markdown, *_ in shown:

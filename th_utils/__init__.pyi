@@ -11,7 +11,7 @@ from .models import laws as laws, parts as parts, state as state
 from .models.heads import head_weights as head_weights, write_model as write_model
 from .models.loading import load_model as load_model, model_name as model_name, setup as setup
 from .notebook import ClaimFailed as ClaimFailed, claim as claim, exercise as exercise, heads as heads
-from .notebook import identity as identity, read as read, say as say, table as table
+from .notebook import identity as identity, read as read, table as table
 from .runs.ablation import ablated as ablated, keep_heads as keep_heads, random_like as random_like
 from .runs.attribution import direct_logit_attribution as direct_logit_attribution
 from .runs.ioi_circuit import Thresholds as Thresholds, attention_gap as attention_gap, clean_gap as clean_gap

@@ -50,8 +50,9 @@ def read(text: str, *, holds=None, otherwise: str | None = None, name: str | Non
     """Display a reading: a Markdown template with `{facts}` filled in, and nothing else to compute.
 
     A tuple is written as a head or component ("20.0"), a list of them as a list of heads; other facts take format specs
-    (`{gain:+.1f}`). `holds` is whether the reading is true: on the default model a false one raises `ClaimFailed`, on
-    another model the template `otherwise` is shown, or that it is not so, with the facts. `name` as in `say`.
+    (`{gain:+.1f}`). Under a `name` other pages can quote it as plain text (MyST-NB's `glue:text`). `holds` is whether the
+    reading is true: on the default model a false one raises `ClaimFailed`, on another the template `otherwise` is
+    shown, or that it is not so, with the facts.
     """
     fill = _Facts()
     filled = fill.format(cleandoc(text), **facts)
@@ -62,15 +63,6 @@ def read(text: str, *, holds=None, otherwise: str | None = None, name: str | Non
         values = ", ".join(f"{fact} {fill.format_field(facts[fact], spec)}" for fact, spec in specs.items())
         filled = f"*Not so on this model.* {values}" if otherwise is None else fill.format(cleandoc(otherwise), **facts)
     _show(filled, name)
-
-
-def say(text: str, name: str | None = None) -> None:
-    """Display a sentence with computed numbers as Markdown.
-
-    With `name`, other pages of the book can quote it (MyST-NB's `glue:text`), as `View.show` does for figures; they
-    show it as plain text, so it should hold no formulas, links or tables.
-    """
-    _show(" ".join(text.split()), name)
 
 
 def _show(text: str, name: str | None = None) -> None:

@@ -268,10 +268,16 @@ def build_first(model: str) -> None:
     jupyter_book(model, toc.parent / "_build" / ".jupyter_cache", "--toc", toc, "--path-output", toc.parent)
 
 
+def state_of_pages(model: str) -> str:
+    """Hash of what every page depends on: outputs, the sidebar, our directives, the glossary's roles of heads."""
+    paths = [ROOT / "_toc.yml", ROOT / "book" / "glossary.md", *sorted((ROOT / "_ext").glob("*.py"))]
+    return hashlib.sha256(b"\0".join([cache_key(model).encode(), *(path.read_bytes() for path in paths)])).hexdigest()
+
+
 def build_book(model: str) -> None:
-    """Build all pages, as warnings allow; with other outputs or contents, every page anew."""
+    """Build all pages, as warnings allow; every page anew where something changed that all of them depend on."""
     keep_file(model)
-    state = cache_key(model) + (ROOT / "_toc.yml").read_text(encoding="utf8")  # the sidebar is on every page
+    state = state_of_pages(model)
     built = BUILD / "state.txt"
     if not built.is_file() or built.read_text(encoding="utf8") != state:
         shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)

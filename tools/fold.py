@@ -25,7 +25,7 @@ def speaks(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.If | ast.For):
         return all(map(speaks, [*statement.body, *statement.orelse]))
     call = statement.value if isinstance(statement, ast.Expr) else None
-    words = {f"th.{name}" for name in ("say", "read", "table", "claim", "identity")}
+    words = {f"th.{name}" for name in ("read", "table", "claim", "identity")}
     return isinstance(call, ast.Call) and ast.unparse(call.func) in words
 
 

@@ -59,6 +59,16 @@ def test_key_ignores_prose_byte_code_and_where_a_model_lies(project):
     assert build.cache_key(str(project / "elsewhere" / "model")) == before
 
 
+@pytest.mark.parametrize("name", ["_toc.yml", "book/glossary.md", "_ext/look.py", "_ext/new.py", "th_utils/a.py"])
+def test_pages_are_built_anew_when_something_changes_that_all_of_them_show(project, name):
+    for path in ("_toc.yml", "book/glossary.md", "_ext/look.py"):
+        (project / path).parent.mkdir(exist_ok=True)
+        (project / path).write_text("a")
+    before = build.state_of_pages(str(project / "model"))
+    (project / name).write_text("changed = 1\n")
+    assert build.state_of_pages(str(project / "model")) != before
+
+
 def test_a_model_directory_is_named_whole_and_a_known_name_is_left_alone(project, monkeypatch):
     monkeypatch.chdir(project)
     for given, named in (("", "smollm2-135m"), ("gpt2", "gpt2"), ("./model", str(project / "model"))):

@@ -30,7 +30,7 @@ def folded(source: str, *tags: str, **metadata) -> nbformat.NotebookNode:
     [
         ('x = 1\nth.views.bars({"a": x}, *TEXT)', "Figure"),
         ("th.table(rows)", "Table"),
-        ('th.say(f"{x:.2f}")\nth.claim(model, "so", x > 1)', "Reading"),
+        ('th.read(f"{x:.2f}")\nth.claim(model, "so", x > 1)', "Reading"),
         ("x = 1", "Code"),
     ],
 )
@@ -40,13 +40,13 @@ def test_a_tagged_cell_is_folded_and_has_a_title(source, title):
 
 
 @pytest.mark.parametrize(
-    "source", ["th.read(text, x=x)", "if x:\n    th.say(a)\nelse:\n    for b in c:\n        th.say(b)"]
+    "source", ["th.read(text, x=x)", "if x:\n    th.read(a)\nelse:\n    for b in c:\n        th.read(b)"]
 )
 def test_a_cell_that_only_speaks_is_tagged(source):
     assert folded(source).metadata.tags == ["hide-input"]
 
 
-@pytest.mark.parametrize("source", ["x = 1\nth.say(x)", "x", "", "%time th.say(x)", "if x:\n    y = 1", "print(x)"])
+@pytest.mark.parametrize("source", ["x = 1\nth.read(x)", "x", "", "%time th.read(x)", "if x:\n    y = 1", "print(x)"])
 def test_a_cell_that_does_more_stays_open(source):
     cell = folded(source, **HIDDEN)
     assert cell.metadata == {} and cell.source == source

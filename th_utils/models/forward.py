@@ -73,7 +73,8 @@ def _hooked(model, hooks: Sequence[Call]) -> Iterator[None]:
         for layer, point, function in hooks:
             where = model.blocks[layer]
             if point == OUTPUT:  # the last to see it, after hooks that the reader has put on the block itself
-                after.append(where.register_forward_hook(lambda _, args, out, f=function: f(_stream(out))))
+                see = lambda _, args, out, f=function: f(out[0] if isinstance(out, tuple) else out)  # noqa: E731
+                after.append(where.register_forward_hook(see))
                 continue
             for part in point.split("."):
                 if (where := getattr(where, part, None)) is None:
@@ -180,10 +181,6 @@ def given_mask(model, layer: int, tokens: Tensor, past: Cache, **more) -> Tensor
     finally:
         handle.remove()
     return found[0] if found else None
-
-
-def _stream(out) -> Tensor:
-    return out[0] if isinstance(out, tuple) else out
 
 
 def _hand_on(tuples: bool) -> Callable:

@@ -69,7 +69,7 @@ def previous_token_attention(result: Run) -> Float[Tensor, "layers heads batch"]
     The first token is left out as query (nothing before it) and as key (many heads rest there).
     Raises `ValueError` for a run that keeps END only.
     """
-    if result.positions != "all":
+    if result.pattern.shape[3] != result.tokens.shape[1]:
         raise ValueError("previous-token attention needs every position: call run(..., positions='all')")
     before = result.pattern.diagonal(-1, dim1=-2, dim2=-1)
     index = torch.arange(1, result.tokens.shape[1], device=before.device)

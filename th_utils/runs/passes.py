@@ -17,15 +17,16 @@ RECORDS = {"resid": ("hook_resid_pre", 1), "q": ("attn.hook_q", 1), "z": ("attn.
 
 
 def whole(
-    model, tokens: Tensor, end: Tensor, hooks: list[Call], positions: str, start: int = 0, stop: int | None = None,
+    model, tokens: Tensor, held: Tensor | None, hooks: list[Call], start: int = 0, stop: int | None = None,
     stream: Tensor | None = None, keep: int | None = None, caches: int = 0,
 ) -> dict:  # fmt: skip
-    """Run prompts at all positions, layers `start` (on `stream`) to before `stop`; return the records of a `Run`."""
-    rows, layers, kept = torch.arange(len(tokens), device=tokens.device), parts.shape(model).layers, []
+    """Run whole prompts, layers `start` (on `stream`) to before `stop`; return its records at `held`, None: all."""
+    rows, layers, kept = torch.arange(len(tokens), device=tokens.device)[:, None], parts.shape(model).layers, []
     stop = layers if stop is None else stop
 
     def stored(x: Tensor, axis: int) -> Tensor:
-        return x if positions == "all" else x.movedim(axis, 1)[rows, end].unsqueeze(axis)
+        every = held is None or axis == 2 and held.shape[1] > 1  # attention is kept from END alone, or from everywhere
+        return x if every else x.movedim(axis, 1)[rows, held].movedim(1, axis)
 
     found, record = _recorder(start, stop, stored)
     if keep is not None:

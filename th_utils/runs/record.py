@@ -18,26 +18,26 @@ Where = str | Int[Tensor, " batch"] | None  # a name among the prompts' position
 
 @dataclass(frozen=True)
 class Run:
-    """One cached pass over `prompts`. `positions` is "end" or "all"; with "end" the query axis `pos` has length 1.
+    """One cached pass over `prompts`. `positions` is "end" (`pos` has length 1), "all", or the names of those kept.
 
     `keys`, `values`: per layer `[batch, seq, kv_heads, d_head]`, keys rotated; always for the whole prompt.
     `resid`: [layers + 1, batch, pos, d_model], the residual stream before each layer and after the last.
     `q`, `z`: [layers, batch, pos, heads, d_head], queries before rotation and head outputs before W_O.
-    `pattern`: [layers, batch, heads, pos, seq], attention probabilities.
+    `pattern`: [layers, batch, heads, from, seq], attention probabilities: from END alone, or from all positions.
     `kept`: (layer, [batch, seq, d_model]), the stream at all positions before one layer, for `rerun`; or None.
     `fingerprint`: of the model, None for a run made by hand; `hooked`, `edits`: the hook points and the edits of the
     weights it was made under. Use `at` for one position per prompt.
     """
 
     prompts: Prompts
-    positions: str
+    positions: str | tuple[str, ...]
     fingerprint: str | None
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     resid: Float[Tensor, "layers_1 batch pos d_model"]
     q: Float[Tensor, "layers batch pos heads d_head"]
     z: Float[Tensor, "layers batch pos heads d_head"]
-    pattern: Float[Tensor, "layers batch heads pos seq"]
+    pattern: Float[Tensor, "layers batch heads from seq"]
     kept: tuple[int, Tensor] | None = None
     hooked: frozenset[str] = frozenset()
     edits: frozenset[tuple] = frozenset()
@@ -61,14 +61,9 @@ class Run:
     def at(self, where: Where = None) -> "Spot":
         """Look at one position per prompt: a name among the prompts' positions, or indices; END by default.
 
-        Raises `ValueError` for positions outside the prompts, and for others than END in a run that keeps END only.
+        Raises `ValueError` for positions outside the prompts, and for such as the run does not keep.
         """
-        if where is None:
-            return Spot(self, self.end)
-        position = self.prompts.at(where)
-        if self.positions == "end" and not torch.equal(position, self.end):
-            raise ValueError("this run keeps END only: call run(..., positions='all') to look at other positions")
-        return Spot(self, position)
+        return Spot(self, self.end if where is None else self.prompts.at(where))
 
     def select(self, rows) -> "Run":
         """Return the run of some of its prompts (a row may repeat: one prompt, many interventions)."""
@@ -97,10 +92,13 @@ class Run:
     def end_only(self) -> dict[str, Tensor]:
         """Return `resid`, `q`, `z` and `pattern` as a run that keeps END only stores them."""
         axes = {"resid": 2, "q": 2, "z": 2, "pattern": 3}  # of the query position
-        if self.positions == "end":
-            return {name: getattr(self, name) for name in axes}
-        rows = torch.arange(len(self), device=self.end.device)
-        return {n: getattr(self, n).movedim(axis, 2)[:, rows, self.end].unsqueeze(axis) for n, axis in axes.items()}
+        return {name: self.at().pick(getattr(self, name), axis).unsqueeze(axis) for name, axis in axes.items()}
+
+
+def held_of(prompts: Prompts, positions: str | tuple[str, ...]) -> Int[Tensor, "batch pos"] | None:
+    """Return the positions that a run keeps; None for all of them."""
+    names = ("END",) if positions == "end" else positions
+    return None if positions == "all" else torch.stack([prompts.at(name) for name in names], 1)
 
 
 def within(base: Run, positions) -> Int[Tensor, "batch items"]:
@@ -137,7 +135,7 @@ def require_pair(clean: Run, new: Run, aligned: bool = True) -> None:
     moved = [name for name in here.keys() & there.keys() if aligned and not torch.equal(here[name], there[name])]
     if moved:
         raise ValueError(f"the prompts of clean and new differ in where {', '.join(moved)} is: corrupt clean's")
-    if new.z.shape != clean.z.shape:
+    if new.z.shape != clean.z.shape or new.positions != clean.positions:
         shapes = f"z {[*clean.z.shape]} and {[*new.z.shape]}"
         raise ValueError(f"clean and new are runs of different shapes ({shapes}): run both with the same positions=")
 
@@ -146,34 +144,40 @@ class Spot:
     """One position per prompt of a run. Records of heads are indexed `[layer, head]` as in `HeadWeights`."""
 
     def __init__(self, run: Run, position: Int[Tensor, " batch"]):
-        self.run, self.position = run, position
+        self.run, self.position, self.column = run, position, None
+        if (held := held_of(run.prompts, run.positions)) is not None:
+            same = (held == position[:, None]).all(0).nonzero().flatten().tolist()
+            if not same:
+                kept = "END" if run.positions == "end" else ", ".join(run.positions)
+                raise ValueError(f"this run keeps {kept} only: call run(..., positions='all') for other positions")
+            self.column = same[0]
 
-    def _pick(self, stored: Tensor, axis: int) -> Tensor:
+    def pick(self, stored: Tensor, axis: int) -> Tensor:
         """Take this position along an axis of a run's record; layers and batch stay in front."""
-        if self.run.positions == "end":
-            return stored.select(axis, 0)
+        if self.column is not None and (axis == 2 or stored.shape[axis] == 1):
+            return stored.select(axis, self.column)
         rows = torch.arange(len(self.position), device=stored.device)
         return stored.movedim(axis, 2)[:, rows, self.position]
 
     @cached_property
     def resid(self) -> Float[Tensor, "layers_1 batch d_model"]:
         """The residual stream before each layer and after the last."""
-        return self._pick(self.run.resid, 2)
+        return self.pick(self.run.resid, 2)
 
     @cached_property
     def q(self) -> Float[Tensor, "layers heads batch d_head"]:
         """Queries before rotation."""
-        return self._pick(self.run.q, 2).transpose(1, 2)
+        return self.pick(self.run.q, 2).transpose(1, 2)
 
     @cached_property
     def z(self) -> Float[Tensor, "layers heads batch d_head"]:
         """Head outputs before W_O."""
-        return self._pick(self.run.z, 2).transpose(1, 2)
+        return self.pick(self.run.z, 2).transpose(1, 2)
 
     @cached_property
     def pattern(self) -> Float[Tensor, "layers heads batch seq"]:
         """Where every head looks from here."""
-        return self._pick(self.run.pattern, 3).transpose(1, 2)
+        return self.pick(self.run.pattern, 3).transpose(1, 2)
 
     def looks_at(self, where: str | Int[Tensor, " batch"]) -> Float[Tensor, "layers heads batch"]:
         """Attention probability of every head from here to another position of each prompt."""

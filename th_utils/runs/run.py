@@ -18,36 +18,38 @@ from ..models import parts, state
 from ..tasks.prompts import Prompts, prefix
 from . import passes
 from .hooks import Hook, by_name, calls, layer_of
-from .record import Run, require_known_hooks
+from .record import Run, held_of, require_known_hooks
 from .trial import reach
 
 
 def run(
-    model, prompts: Prompts, positions: str = "end", hooks: Sequence[Hook] = (), batch_size: int = 16,
+    model, prompts: Prompts, positions: str | Sequence[str] = "end", hooks: Sequence[Hook] = (), batch_size: int = 16,
     keep: int | None = None, caches: int = 0,
 ) -> Run:  # fmt: skip
     """Run whole prompts once, keeping what later computations need (see `Run`).
 
-    `positions="end"` stores the last position of each prompt, "all" every position (about
-    `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch at a time (see
-    `hooks`). `keep` is the layer `rerun` can resume from. Keys and values, most of a run's memory, are stored from the
-    layer `caches` on: enough for `rerun_last` from there. Nothing is unembedded: use `logits(model, run)`.
+    `positions="end"` stores the last position of each prompt, names as `("S1+1", "S2")` these and END, "all" every
+    position (about `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch
+    at a time (see `hooks`). `keep` is the layer `rerun` can resume from. Keys and values, most of a run of END, are
+    stored from the layer `caches` on: enough for `rerun_last` from there. Nothing is unembedded: see `logits`.
     Raises `ValueError` for an empty batch, prompts longer than the context, tokens outside the vocabulary, left
     padding, other values of `positions`, unknown hook points, a layer outside the model, a model in a state in which
     runs would be wrong (see `state.require_ready`), and a stream that becomes NaN or infinite.
     """
-    if positions not in ("end", "all"):
-        raise ValueError(f"positions must be 'end' or 'all', got {positions!r}")
+    if isinstance(positions, str) and positions not in ("end", "all"):
+        raise ValueError(f"positions must be 'end', 'all' or a list of names, got {positions!r}")
+    positions = positions if isinstance(positions, str) else (*positions, "END")
     hooked = set(state.require_ready(model))
     size, named = parts.shape(model), _named(model, hooks)
     keep = None if keep is None else whole("keep", keep, 0, size.layers - 1)
     caches = whole("caches", caches, 0, size.layers)  # the last: none at all
     _check_tokens(model, prompts)
     prompts = prompts.to(parts.device_of(model))
+    held = held_of(prompts, positions)
 
     def part(rows: slice) -> dict:
-        here = calls(named, hooked, rows)
-        return passes.whole(model, prompts.tokens[rows], prompts.end[rows], here, positions, keep=keep, caches=caches)
+        here, at = calls(named, hooked, rows), held if held is None else held[rows]
+        return passes.whole(model, prompts.tokens[rows], at, here, keep=keep, caches=caches)
 
     records = _in_batches(part, len(prompts), batch_size)
     kept = records.pop("kept", None)
@@ -88,21 +90,21 @@ def _check_tokens(model, prompts: Prompts) -> None:
 
 
 def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
-    """Join the records of all batches, field by field, so that nothing large is held twice for long."""
+    """Join the records of all batches, field by field; each goes to its place at once, so that none is held twice."""
     if not n:
         raise ValueError("there are no prompts to run: was everything filtered out?")
     batches = [slice(i, i + batch_size) for i in range(0, n, whole("batch_size", batch_size))]
     batches[-1] = slice(batches[-1].start, None)  # open: a hook with values for more prompts then has too many
+    found: dict = {}
     # Shown only where it takes long, on stderr, which the book leaves out.
-    found = [part(rows) for rows in tqdm(batches, desc="prompts", delay=5, leave=False)]
-
-    def joined(name: str):
-        pieces = [one.pop(name) for one in found]
-        if isinstance(pieces[0], tuple):
-            return tuple(torch.cat(layer) for layer in zip(*pieces, strict=True))
-        return torch.cat(pieces, dim=0 if name == "kept" else 1)
-
-    return {name: joined(name) for name in list(found[0])}
+    for rows in tqdm(batches, desc="prompts", delay=5, leave=False):
+        for name, new in part(rows).items():
+            layers, axis = (new, 0) if isinstance(new, tuple) else ((new,), int(name != "kept"))
+            if name not in found:
+                found[name] = [x.new_empty(*x.shape[:axis], n, *x.shape[axis + 1 :]) for x in layers]
+            for joined, x in zip(found[name], layers, strict=True):
+                joined[(slice(None),) * axis + (rows,)] = x
+    return {name: tuple(x) if name in ("keys", "values") else x[0] for name, x in found.items()}
 
 
 def _check_base(model, base: Run, start: int, given: bool = True) -> set[str]:
@@ -131,14 +133,15 @@ def rerun(
         raise ValueError("this run kept no layer to resume from: call run(..., keep=layer)")
     start, stream = base.kept
     hooked, named = _check_base(model, base, start), _named(model, hooks)
-    layers = parts.shape(model).layers
+    held, layers = held_of(base.prompts, base.positions), parts.shape(model).layers
     stop = layers if stop is None else whole("stop", stop, start + 1, layers)
     if (first := min(map(layer_of, named), default=layers)) < start:
         raise ValueError(f"a hook of layer {first} is before layer {start}, where the run was kept")
 
     def part(rows: slice) -> dict:
-        here = [call for call in calls(named, hooked, rows) if call[0] < stop]
-        return passes.whole(model, base.tokens[rows], base.end[rows], here, base.positions, start, stop, stream[rows])
+        here, at = calls(named, hooked, rows), held if held is None else held[rows]
+        here = [call for call in here if call[0] < stop]
+        return passes.whole(model, base.tokens[rows], at, here, start, stop, stream[rows])
 
     new = {n: _follow(getattr(base, n)[:start], x) for n, x in _in_batches(part, len(base), batch_size).items()}
     return replace(base, **_made_under(model, hooked), **new)

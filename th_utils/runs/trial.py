@@ -93,7 +93,7 @@ def _try(model) -> Reach:
         name = f"blocks.{middle}.{point}"
         once, named = (by_name([(name, function)], layers) for function in (
             _at_end(change, point, rows, prompts.end), change))  # fmt: skip
-        full = whole(model, prompts.tokens, prompts.end, calls(once, set()), "end", middle,
+        full = whole(model, prompts.tokens, prompts.end[:, None], calls(once, set()), middle,
                      stream=base.resid[middle])  # fmt: skip
         short = last(model, base, lambda turned, n=named: calls(n, set(), turned=turned), middle, layers)
         (end, again), size = (found["resid"][-1][:, 0] for found in (full, short)), max(1.0, float(plain.abs().max()))
@@ -118,7 +118,7 @@ def normalises_queries(model, layer: int) -> bool:
 
 
 def _whole(model, prompts: Prompts, hooks: list[Call]) -> Run:
-    return Run(prompts, "all", None, **whole(model, prompts.tokens, prompts.end, hooks, "all"))
+    return Run(prompts, "all", None, **whole(model, prompts.tokens, None, hooks))
 
 
 def _at_end(change: Callable, point: str, rows: Tensor, end: Tensor) -> Callable:
@@ -169,7 +169,7 @@ def _patched(model, base: Run, head: Head, via: str, stream: Tensor, source: Ten
 
     for read, function in ((changed, lambda x: seen.append(x[rows, at].clone())), (base.resid[layer], give)):
         call = (layer, f"attn.hook_{via}", function)
-        found = whole(model, base.tokens, base.end, [call], "end", layer, layer + 1, read)
+        found = whole(model, base.tokens, base.end[:, None], [call], layer, layer + 1, read)
     return found["pattern"][0][:, number, 0], found["z"][0][:, 0, number]
 
 

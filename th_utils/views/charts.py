@@ -8,7 +8,7 @@ import numpy as np
 from .._guards import whole
 from ..stats import Estimate, array
 from .boards import shades
-from .figure import HALO, View, finish, new, spread, tint, written
+from .figure import WORDS, View, finish, new, spread, tint, written
 from .palette import DASHES, GREY, INK, INKS, MARKERS, PALE, ROLES
 
 
@@ -56,8 +56,7 @@ def compare(states: Mapping[str, Mapping[str, object]], title: str, alt: str, un
             axis.plot(estimate.value, row, "o", ms=8, **style | hollow)
             right = hills or estimate.value >= start
             end, side, align = (estimate.high, 6, "left") if right else (estimate.low, -6, "right")
-            axis.annotate(written(estimate.value), (end, row), (side, 0), fontsize=9, ha=align, va="center",
-                          textcoords="offset points", path_effects=HALO)  # fmt: skip
+            axis.annotate(written(estimate.value), (end, row), (side, 0), ha=align, va="center", **WORDS)
         _mark(axis, (marks or {}) | ({} if hills else {"": start}), roles, axis is axes[0])
         axis.set(yticks=range(len(states)), yticklabels=list(states), ylim=(len(states) - 0.5, -0.5))
         axis.tick_params(labelsize=9)
@@ -173,7 +172,7 @@ def strip(groups: Mapping[str, object], title: str, alt: str, unit: str, band: t
         told = [i for i in np.argsort(-values)[:n_labels] if labels and labels[name][i] and values[i] > top]
         axis.plot(values[told], height[told], "o", ms=8, color=INK, mec="white")
         for i in told:
-            axis.annotate(labels[name][i], (values[i], height[i]), (4, 6), textcoords="offset points", fontsize=9)
+            axis.annotate(labels[name][i], (values[i], height[i]), (4, 6), **WORDS)
     axis.set(yticks=range(len(groups)), yticklabels=list(groups), xlabel=unit, ylim=(len(groups) - 0.5, -0.5))
     return finish(figure, title, alt)
 
@@ -184,7 +183,7 @@ def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, yla
     """Draw points by group, each `(x, y)`, with its own marker; `names` writes words at points, and rings them.
 
     A mapping of mappings draws one panel per outer name, on the same axes. `roles`: group -> role, whose colour it
-    has; `ordered` groups have a colour by their place and are named at their means. A group of one point is large.
+    has; `ordered` groups have a colour by their place and are named at their means, groups of one point beside it.
     """
     panels = groups if isinstance(next(iter(groups.values())), Mapping) else {"": groups}
     figure, axes = new(max(6.5, 2.4 * len(panels)), 3.6 if ordered else 4.4, len(panels))
@@ -198,16 +197,19 @@ def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, yla
                 style = {"color": shades(max(map(len, panels.values())))[i], "s": 10, "alpha": 0.8, "marker": "o"}
                 box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": style["color"], "lw": 1.5}
                 axis.text(x.mean(), y.mean(), name, fontsize=8, ha="center", va="center", bbox=box)
-            size = {"s": 90 if len(x) == 1 else 22, "alpha": 1 if len(x) == 1 else 0.7}
+            size = {"s": 22, "alpha": 0.7}
+            if len(x) == 1 and not ordered:
+                size = {"s": 90, "alpha": 1, "label": None}
+                axis.annotate(name, (*x, *y), (8, -12), **WORDS)
             axis.scatter(x, y, **{"marker": MARKERS[i % 7], "lw": 0.5, "ec": "white", "label": name} | size | style)
         for name, at in (names or {}).items():
             axis.plot(*at, "o", ms=10, mfc="none", color=INK)
-            axis.annotate(name, at, (8, 4), textcoords="offset points", fontsize=9, path_effects=HALO)
+            axis.annotate(name, at, (8, 4), **WORDS)
         axis.axhline(0, color="black", lw=0.6)
         axis.set_title(panel, loc="left")
         axis.set(xlabel=xlabel, ylabel=ylabel * (axis is axes[0]))
     if len(groups) > 1 and not ordered:
-        axes[-1].legend(fontsize=8)
+        axes[-1].legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, handletextpad=0.2)
     return finish(figure, title, alt)
 
 

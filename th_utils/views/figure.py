@@ -22,7 +22,7 @@ from ..stats import array
 from .palette import ROLES, STYLE, css
 
 DENSE = 2  # pixels of the file for one of the page: screens of phones and laptops have as many
-HALO = [withStroke(linewidth=2, foreground="white")]  # behind text that may lie on marks
+WORDS = {"textcoords": "offset points", "fontsize": 9, "path_effects": [withStroke(linewidth=2, foreground="white")]}
 
 
 class View:
