@@ -50,9 +50,9 @@ def read(text: str, *, holds=None, otherwise: str | None = None, name: str | Non
     """Display a reading: a Markdown template with `{facts}` filled in, and nothing else to compute.
 
     A tuple is written as a head or component ("20.0"), a list of them as a list of heads; other facts take format specs
-    (`{gain:+.1f}`). Under a `name` other pages can quote it as plain text (MyST-NB's `glue:text`). `holds` is whether the
-    reading is true: on the default model a false one raises `ClaimFailed`, on another the template `otherwise` is
-    shown, or that it is not so, with the facts.
+    (`{gain:+.1f}`). Under a `name` other pages quote it as plain text (MyST-NB's `glue:text`). `holds`: whether it is
+    true; on the default model a false reading raises `ClaimFailed`, on another the template `otherwise` is shown, or
+    that it is not so, with the facts.
     """
     fill = _Facts()
     filled = fill.format(cleandoc(text), **facts)
