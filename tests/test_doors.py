@@ -66,7 +66,7 @@ ROWS = {
     "tokens of another model": (lambda w: th.run(w.m, replace(w.P, tokens=w.tokens + 9999)), "must lie between 0"),
     "prompts that are too long": (lambda w: th.run(w.m, replace(w.P, tokens=w.tokens.repeat(1, 30))), "is 512: cut"),
     "fewer new prompts": (lambda w: th.patch_edges(w.m, w.run, w.new.select([0]), S2), "differ in where"),
-    "new at END": (lambda w: th.path_patch(w.m, w.run, w.end, [(0, 1)]), "different shapes .*same positions="),
+    "outputs of END": (lambda w: th.ablated(w.run, w.end), "keep 'all' and 'end': use the same positions="),
     "a later sender": (lambda w: th.patch_edges(w.m, w.run, w.new, S2, [(3, 0)]), "before receiver 3.1, got 3.0"),
     "no senders": (lambda w: th.patch_edges(w.m, w.run, w.new, S2, []), "before receiver 3.1, got none"),
     "a path back": (lambda w: th.path_patch(w.m, w.run, w.new, [(2, 0)], [(1, 3)]), "before receiver 1.3"),

@@ -39,6 +39,8 @@ def ablated(
     if new is None:
         raise ValueError(f"{kind} ablation needs a new run, shaped as the clean one")
     require_pair(clean, new, aligned=kind == "resample")
+    if new.positions != clean.positions:
+        raise ValueError(f"clean and new keep {clean.positions!r} and {new.positions!r}: use the same positions=")
     if kind == "resample":
         return new.z
     out = torch.empty_like(new.z)

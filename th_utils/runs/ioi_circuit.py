@@ -38,7 +38,7 @@ class Thresholds:
 
 
 def head_table(model, clean: Run) -> pd.DataFrame:
-    """Tabulate mean numbers of every head, one row per (layer, head), from a run with `positions="all"`.
+    """Tabulate mean numbers of every head, one row per (layer, head), from a run with positions "all" or ["S2"].
 
     `attribution`: direct contribution to the logit difference, `share`: the same as a share of the mean logit
     difference; the other columns are mean attention probabilities between two positions.
@@ -116,7 +116,7 @@ def value_effects(model, clean: Run, new: Run, middle: Sequence[Head], movers: S
 
     The edge from a sender into the value that a middle head reads at S2 is patched, and the middle head's changed
     output reaches the movers' queries directly. One row per sender, one column per middle head. Needs runs with
-    `positions="all"`.
+    positions "all" or ["S2"].
     """
     effects = pd.DataFrame(0.0, _index(model), pd.Index(middle, tupleize_cols=False))
     for layer, head in middle:
@@ -160,12 +160,12 @@ def find_circuit(
 ) -> Circuit:  # fmt: skip
     """Find name movers, S-inhibition heads and the others on IOI prompts, by `thresholds`.
 
-    `clean` and `new` are runs with `positions="all"` of IOI prompts and of the same prompts under the ABC corruption.
+    `clean`, with positions "all" or ["S2"], and `new` are runs of IOI prompts and of these under the ABC corruption.
     Without them `n` prompts are generated and run (some seconds). S-inhibition heads are those whose edge carries at
     least `thresholds.effect` of the gap of the movers on average.
     """
-    clean = run(model, ioi.generate(model, n, seed), "all") if clean is None else clean
-    new = run(model, ioi.corrupt(model, clean.prompts, "ABC", seed + 1), "all") if new is None else new
+    clean = run(model, ioi.generate(model, n, seed), ["S2"]) if clean is None else clean
+    new = run(model, ioi.corrupt(model, clean.prompts, "ABC", seed + 1)) if new is None else new
     table = head_table(model, clean)
     roles = mover_roles(table, thresholds) | source_roles(table, thresholds)
     forced = []

@@ -96,12 +96,12 @@ def patch_edges(
 
 
 def _replaced(clean: Run, new: Run | Tensor) -> Run:
-    """Return the clean run with the new head outputs in it."""
+    """Return a run that holds the new head outputs."""
     if isinstance(new, Run):
         require_pair(clean, new)
         if any("_O" in weights for _, weights, _ in clean.edits ^ new.edits):
             raise ValueError("new was run under other edits of W_O or b_O than clean, which its z does not show")
-        return replace(clean, z=new.z)
+        return new
     axes = dict(zip(("layers", "batch", "pos", "heads", "d_head"), clean.z.shape, strict=True))
     return replace(clean, z=numbers("new", new, axes, clean.z))
 

@@ -135,9 +135,9 @@ def require_pair(clean: Run, new: Run, aligned: bool = True) -> None:
     moved = [name for name in here.keys() & there.keys() if aligned and not torch.equal(here[name], there[name])]
     if moved:
         raise ValueError(f"the prompts of clean and new differ in where {', '.join(moved)} is: corrupt clean's")
-    if new.z.shape != clean.z.shape or new.positions != clean.positions:
-        shapes = f"z {[*clean.z.shape]} and {[*new.z.shape]}"
-        raise ValueError(f"clean and new are runs of different shapes ({shapes}): run both with the same positions=")
+    one, other = ((run.n_layers, *run.tokens.shape) for run in (clean, new))
+    if one != other:
+        raise ValueError(f"clean and new are runs of different shapes (layers, batch, seq), {one} and {other}")
 
 
 class Spot:
