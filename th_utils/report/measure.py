@@ -68,7 +68,7 @@ def task(model, settings: Settings, found: dict) -> dict:
 def circuit(model, settings: Settings, found: dict) -> dict:
     """Find the IOI circuit on one half; on the other, keep only it, or only all else, beside random circuits."""
     (choose, prompts), seed = halves(model, settings), settings.seed
-    clean, new = (th.run(model, p, "all") for p in (choose, ioi.corrupt(model, choose, "ABC", seed + 2)))
+    clean, new = th.run(model, choose, ["S2"]), th.run(model, ioi.corrupt(model, choose, "ABC", seed + 2))
     circuit = th.find_circuit(model, clean, new)
     movers, direct = circuit["name mover"], th.direct_logit_attribution(model, clean)
 
