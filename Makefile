@@ -1,7 +1,7 @@
 # Every target sets itself up; a second run does only what has changed. `make` alone lists the targets.
 PYTHON ?= python3
 PORT ?= 8000
-export TH_MODEL TH_CACHE JOBS
+export TH_MODEL TH_CACHE JOBS PAGES
 unexport PYTHONPATH PYTHONHOME MPLBACKEND VIRTUAL_ENV __PYVENV_LAUNCHER__  # another Python or plot backend would leak in
 
 # Set up .venv, then run a command in it; one at a time in this folder.
@@ -26,7 +26,7 @@ check: lint  ## while you work: ruff, the quick unit tests, every chapter on a t
 test:  ## before you push: every unit test, notebooks on five models, the book, its pages
 	$(RUN) python tools/build.py test
 
-deeper:  ## compute the longest of the deeper pages anew and keep them in book/stored (fifteen minutes)
+deeper:  ## compute the deeper pages anew, all (forty minutes) or PAGES="04_dilution 03_readers", and keep them in book/stored
 	$(RUN) python tools/build.py deeper
 
 lint:  ## ruff on the code

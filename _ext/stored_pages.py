@@ -20,7 +20,7 @@ def say_when(app, doctree) -> None:
     if code(stored) != code(nbformat.read(source, as_version=4)):  # then the build ran the page itself
         return
     when = stored.metadata["stored"]
-    text = f"This page takes minutes, so its numbers are kept: computed on {when['day']} with the code of commit "
+    text = f"The numbers of this page are kept, to save minutes: computed on {when['day']} with the code of commit "
     title = next(doctree.findall(nodes.title))
     said = nodes.paragraph("", text)
     said += [nodes.literal("", when["commit"]), nodes.Text("; "), nodes.literal("", "make deeper")]

@@ -6,8 +6,8 @@ A notebook is executed once per key. The key is what its outputs depend on: the 
 the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes what has no match
 in the cache, so book and tests share one run; Sphinx only reads it. Prose is in no key.
 
-The longest of the deeper pages are kept executed in `book/stored`, with the day and the commit. `make deeper` runs them
-anew. A build takes them as long as their own code is the same; they say on the page what they are.
+The deeper pages are kept executed in `book/stored`, with the day and the commit. `make deeper` runs them anew. A build on
+the default model takes them as long as their own code is the same; they say on the page what they are.
 """
 
 import hashlib
@@ -34,9 +34,10 @@ CACHES = BUILD / "caches"
 REPORTS = BUILD / "reports"
 TINY = BUILD / "tiny"
 STORED = ROOT / "book" / "stored"
-LONGEST = ("01_circuit_metrics.ipynb", "02_what_svd_adds.ipynb", "03_flag_and_controls.ipynb", "03_readers.ipynb",
-           "04_controls.ipynb", "04_dilution.ipynb")  # fmt: skip
-FIRST = ("book/index", "notebooks/00_first_look")  # what one can read while the rest is computed
+SLOWEST = ("05_weight_edits", "04_laundry_list", "08_attend_first", "01_ioi_heads", "09_knowledge_circuits",
+           "06_circuit_reuse")  # begun first, so that two workers end together  # fmt: skip
+# What one can read while the rest is computed, and what it cites.
+FIRST = ("book/index", "notebooks/00_first_look", "book/references")
 STYLED = BUILD / ".ipython-styled"  # the IPYTHONDIR of chapters alone
 RUNS = ROOT / ".nbmake"  # not below _build, a name that nbmake passes over
 DEFAULT_MODEL = "smollm2-135m"
@@ -191,11 +192,10 @@ def prepare_folder(model: str) -> Path:
     return folder
 
 
-def execute(model: str, anew: Sequence[str] = (), first: bool = False) -> None:
-    """Run every notebook that has no match in the model's cache, and put what passed into it; some in any case."""
+def execute(model: str, anew: Sequence[str] = (), only: Sequence[str] = ()) -> None:
+    """Run every notebook, or `only` these, that has no match in the model's cache; some, `anew`, in any case."""
     cache, chapters = open_cache(model), sources(model)
-    if first:
-        chapters = {name: notebook for name, notebook in chapters.items() if f"notebooks/{name[:-6]}" in FIRST}
+    chapters = {name: chapters[name] for name in only or chapters}
     for path in STORED.glob("*.ipynb") if model == DEFAULT_MODEL else ():
         if path.name in chapters and not is_cached(cache, chapters[path.name]):
             keep(cache, path)
@@ -208,8 +208,9 @@ def execute(model: str, anew: Sequence[str] = (), first: bool = False) -> None:
     for name in pending:
         nbformat.write(chapters[name], folder / name)
     options = ["--nbmake", "--overwrite", f"--nbmake-timeout={CELL_TIMEOUT}", f"--rootdir={folder}", "-o", "addopts="]
-    options += ["--durations=0", "--durations-min=1"]
-    paths = [folder / name for name in pending]
+    options += ["--durations=0", "--durations-min=1", "--dist=load", "--maxschedchunk=1"]
+    order = {f"{name}.ipynb": place for place, name in enumerate(SLOWEST)}
+    paths = [folder / name for name in sorted(pending, key=lambda name: order.get(name, len(order)))]
     try:
         pytest(f"notebooks-{label(model)}", model, *options, *paths, IPYTHONDIR=str(STYLED))
     except Failed:
@@ -264,7 +265,8 @@ def build_first(model: str) -> None:
     """Build the first pages alone; what leads to pages that are not there yet is no link."""
     toc = BUILD / "first" / "_toc.yml"
     toc.parent.mkdir(exist_ok=True)
-    toc.write_text(f"format: jb-book\nroot: {FIRST[0]}\nchapters:\n- file: {FIRST[1]}\n", encoding="utf8")
+    files = "".join(f"- file: {page}\n" for page in FIRST[1:])
+    toc.write_text(f"format: jb-book\nroot: {FIRST[0]}\nchapters:\n{files}", encoding="utf8")
     jupyter_book(model, toc.parent / "_build" / ".jupyter_cache", "--toc", toc, "--path-output", toc.parent)
 
 
@@ -311,7 +313,7 @@ def book() -> None:
     model = model_name()
     if not (BUILD / "html" / "index.html").is_file():
         with stage("the first pages, to read while the rest is computed"):
-            execute(model, first=True)
+            execute(model, only=[f"{FIRST[1].removeprefix('notebooks/')}.ipynb"])
             build_first(model)
     with stage(f"notebooks on {label(model)}"):
         execute(model)
@@ -321,9 +323,15 @@ def book() -> None:
 
 
 def deeper() -> None:
-    with stage("the longest of the deeper pages"):
-        execute(DEFAULT_MODEL, LONGEST)
-        store(LONGEST)
+    """Run the deeper pages anew, or those that PAGES names, and keep them."""
+    names = [path.name for path in sorted((ROOT / "notebooks" / "deeper").glob("*.ipynb"))]
+    asked = os.environ.get("PAGES", "").split()
+    if unknown := {f"{name}.ipynb" for name in asked} - {*names}:
+        raise Failed(f"PAGES names {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    names = [f"{name}.ipynb" for name in asked] or names
+    with stage(f"{len(names)} of the deeper pages"):
+        execute(DEFAULT_MODEL, names, only=names)
+        store(names)
 
 
 def quick() -> None:
