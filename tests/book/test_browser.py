@@ -101,6 +101,16 @@ def test_no_serious_accessibility_violation(visit):
     assert not found
 
 
+def test_figures_keep_their_colours_where_the_system_forces_its_own(browser, address):
+    colours = """() => [...document.querySelectorAll(":is(.th-live, .th-drawing, .th-whisker) *:not(button)")]
+        .map(node => getComputedStyle(node)).map(style => `${style.backgroundColor} ${style.fill}`)"""
+    with watched(browser, address) as (tab, _):
+        tab.goto(f"{address}/notebooks/00_first_look.html")
+        before = tab.evaluate(colours)
+        tab.emulate_media(forced_colors="active")
+        assert len(before) > 100 and tab.evaluate(colours) == before
+
+
 @pytest.fixture(params=["server", "file"])
 def root(request, address):
     """The book's address through a server, and as files on a disk or a stick."""
