@@ -6,8 +6,8 @@ A notebook is executed once per key. The key is what its outputs depend on: the 
 the Python version and the model; jupyter-cache adds the notebook's own code cells. nbmake executes what has no match
 in the cache, so book and tests share one run; Sphinx only reads it. Prose is in no key.
 
-The deeper pages are kept executed in `book/stored`, with the day and the commit. `make deeper` runs them anew. A build on
-the default model takes them as long as their own code is the same; they say on the page what they are.
+The deeper pages are kept executed in `book/stored`, with the day and the commit. `make deeper` runs them anew. A build
+on the default model takes them as long as their own code is the same; they say on the page what they are.
 """
 
 import hashlib
