@@ -76,7 +76,7 @@ def dial_profile(r: dict) -> str:
 
 def memory_profile(r: dict) -> str:
     return (
-        "what a loaded model alone takes, PyTorch and the libraries included, stands below (of it 0.5 GB are the file of "
+        "what a loaded model alone takes, PyTorch and the libraries included, stands below (0.5 GB of it the file of "
         "its weights, which the system takes back when it needs room); the rest are runs of many prompts, which later "
         f"cells of a chapter look at again. {_by_chapter(r, 'peak MB', ' MB')}"
     )

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Mapping
 
-from .draw import shell, table, verdict, written
+from .draw import note, shell, table, written
 from .page import headlines
 
 
@@ -18,7 +18,7 @@ def comparison(first: Mapping, second: Mapping) -> str:
         if first["key"][what] != second["key"][what]:
             told += f" The two were made with different {what}."
     heading = f"<h1>{html.escape(title)}</h1>"
-    return shell(title, heading + verdict(told) + table(["", *names, "intervals"], rows))
+    return shell(title, heading + note(told, "verdict") + table(["", *names, "intervals"], rows))
 
 
 def differences(first: Mapping, second: Mapping) -> list[tuple[str, str, str, str]]:

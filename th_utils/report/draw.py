@@ -39,14 +39,9 @@ def shell(title: str, body: str) -> str:
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
 
 
-def verdict(text: str) -> str:
-    """Return a paragraph that stands out."""
-    return f'<p class="verdict">{safe(text)}</p>'
-
-
-def note(text: str) -> str:
-    """Return a paragraph in small print."""
-    return f'<p class="how">{safe(text)}</p>'
+def note(text: str, kind: str = "how") -> str:
+    """Return a paragraph in small print, or a "verdict", which stands out."""
+    return f'<p class="{kind}">{safe(text)}</p>'
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

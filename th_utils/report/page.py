@@ -5,7 +5,7 @@
 import html
 from collections.abc import Mapping
 
-from .draw import curves, dots, estimate, note, shell, spread, table, verdict, written
+from .draw import curves, dots, estimate, note, shell, spread, table, written
 
 UNABLE = """This model cannot do the task. All that follows was measured on request: heads and channels of a task that a
  model cannot do mean nothing."""
@@ -24,9 +24,9 @@ def page(report: Mapping) -> str:
         if (found := sections.get(name)) is None:
             continue
         said, rest = (f"Not measured: {found['refused']}", "") if "refused" in found else write(found)
-        parts.append(f'<section id="{name}"><h2>{heading}</h2>{verdict(said)}{rest}</section>')
+        parts.append(f"<section id='{name}'><h2>{heading}</h2>" + note(said, "verdict") + f"{rest}</section>")
         if name == "task" and not found["able"]:
-            parts.append(verdict(UNABLE if len(sections) > 1 else STOPPED))
+            parts.append(note(UNABLE if len(sections) > 1 else STOPPED, "verdict"))
     minutes = sum(found["seconds"] for found in sections.values()) / 60
     made = [f"Measured {report['made']} in {minutes:.1f} min, with {report['peak_gb']} GB at the peak.",
             f"Model {report['key']['fingerprint']}, code {report['key']['code']}, schema {report['schema']}.",

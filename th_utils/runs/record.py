@@ -148,8 +148,7 @@ class Spot:
         if (held := held_of(run.prompts, run.positions)) is not None:
             same = (held == position[:, None]).all(0).nonzero().flatten().tolist()
             if not same:
-                kept = "END" if run.positions == "end" else ", ".join(run.positions)
-                raise ValueError(f"this run keeps {kept} only: call run(..., positions='all') for other positions")
+                raise ValueError(f"this run keeps {run.positions!r} only: call run(..., positions='all') for all")
             self.column = same[0]
 
     def pick(self, stored: Tensor, axis: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The map of a circuit: a rail per token, a floor per layer, and the heads where they write."""
 
 import html
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,7 +31,11 @@ class Drawing:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         style = f"background:{g.colour('paper')};color:{g.colour('ink')};padding:8px;max-width:720px"
         names = f'role="img" aria-label="{html.escape(self.alt)}"'
-        picture = f'<div {names} tabindex="0" style="overflow-x:auto">{self.svg}</div>'
+        # An image for those who take out SVG, and this style, as JupyterLab does until a notebook is trusted.
+        alone = b64encode(self.svg.replace("<svg", "<svg xmlns='http://www.w3.org/2000/svg'", 1).encode()).decode()
+        image = f'<img alt="{html.escape(self.alt)}" src="data:image/svg+xml;base64,{alone}"/>'
+        still = f"{image}<style>.th-drawing svg + img {{display: none}}</style>"
+        picture = f'<div {names} tabindex="0" style="overflow-x:auto">{self.svg}{still}</div>'
         page = f"<div class='th-drawing' style='{style}'><strong>{html.escape(self.title)}</strong>{picture}"
         return {"text/html": f"{page}<small>{self.legend}</small></div>", "text/plain": f"Figure: {self.alt}"}
 
