@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from statistics import median
 
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 sys.path.insert(0, str(ROOT / "_ext"))
 import fold  # noqa: E402
+from test_concept_test import CAUTIOUS  # noqa: E402
 from toc import contents  # noqa: E402
 
 MAIN = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -177,9 +179,9 @@ def test_every_exercise_is_a_rung_with_minutes_and_three_hints(chapter):
 
 
 def test_quiz_explains_every_answer(chapter):
-    """Three questions right before the exercises, each with one right option, and a reason behind every option."""
+    """Four questions right before the exercises, each with one right option, and a reason behind every option."""
     (at,) = [i for i, cell in enumerate(chapter.cells) if cell.source.startswith("## Exercises\n")]
-    first, *others = (cell.source for cell in chapter.cells[at - 3 : at])
+    first, *others = (cell.source for cell in chapter.cells[at - 4 : at])
     opening = "## Check yourself\n\nDecide before you open an answer; each one explains itself.\n\n"
     assert first.startswith(opening)
     rights = []
@@ -193,6 +195,21 @@ def test_quiz_explains_every_answer(chapter):
         assert len(rights) == number, f"exactly one option is right: {asked}"
         assert all(len(reason.split()) >= 12 for *_, reason in found), options
     assert len(set(rights)) > 1, "the right answer is always the same letter"
+    assert asked.startswith("**Question 4.** Suppose ") and len(asked.split()) <= 62, "the last supposes another case"
+
+
+def test_neither_place_nor_length_nor_caution_tells_the_right_option_of_a_last_question():
+    letters, longest, shortest = Counter(), 0, 0
+    for path in MAIN:
+        notebook = nbformat.read(path, as_version=4)
+        (last,) = (cell.source for cell in notebook.cells if cell.source.startswith("**Question 4.**"))
+        length = {letter: len(option) for letter, option, _, _ in OPTION.findall(last)}
+        ((right, option),) = ((one, text) for one, text, verdict, _ in OPTION.findall(last) if verdict == "Yes")
+        letters[right] += 1
+        longest += max(length, key=length.get) == right
+        shortest += min(length, key=length.get) == right
+        assert not CAUTIOUS.search(option), option
+    assert max(letters.values()) <= 5 and longest <= 4 and shortest <= 4, letters
 
 
 def test_folds_are_closed_and_hold_html(notebook):
