@@ -15,7 +15,7 @@ RUN = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/nu
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
-	@echo "  Variables: PYTHON=python3.12, TH_MODEL=smollm2-135m, TH_CACHE=folder for weights, JOBS=2, PORT=8000"
+	@echo "  Variables: PYTHON=python3.12, TH_MODEL=smollm2-135m, TH_CACHE=folder for weights, JOBS=2, PORT=8000, PAGES=04_dilution"
 
 book:  ## install, fetch the model, execute the notebooks, build the book
 	$(RUN) python tools/build.py book

@@ -1,9 +1,12 @@
 """Say at the head of a page whose outputs are kept in `book/stored` when they were computed, and with which code."""
 
+import os
 from pathlib import Path
 
 import nbformat
 from docutils import nodes
+
+from th_utils.models.registry import DEFAULT
 
 
 def code(notebook) -> list[str]:
@@ -13,8 +16,8 @@ def code(notebook) -> list[str]:
 def say_when(app, doctree) -> None:
     source = Path(app.env.doc2path(app.env.docname))
     kept = Path(app.confdir, "book", "stored", source.name)
-    if source.suffix != ".ipynb" or not kept.is_file():
-        return
+    if source.suffix != ".ipynb" or not kept.is_file() or os.environ.get("TH_MODEL", DEFAULT) != DEFAULT:
+        return  # on another model the build runs every page itself
     app.env.note_dependency(str(kept))
     stored = nbformat.read(kept, as_version=4)
     if code(stored) != code(nbformat.read(source, as_version=4)):  # then the build ran the page itself

@@ -80,5 +80,6 @@ def test_th_utils_stays_small():
     lines = {str(path.relative_to(HOME)): len(text.splitlines()) for path, text in code.items()}
     assert not {name: n for name, n in lines.items() if n > 260}, "no file above 260 lines"
     # 5200, and: any decoder (an engine on the model's own forward, its trial, the laws of norms) and tokenizer 1050,
-    # Gemma's terms and five wheels 50, `report` (measuring, drawing and writing a page) and channels from data 950.
-    assert sum(lines.values()) <= 7250
+    # Gemma's terms and five wheels 50, `report` (measuring, drawing and writing a page) and channels from data 950,
+    # runs of named positions 10.
+    assert sum(lines.values()) <= 7260

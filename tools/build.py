@@ -199,7 +199,10 @@ def execute(model: str, anew: Sequence[str] = (), only: Sequence[str] = ()) -> N
     for path in STORED.glob("*.ipynb") if model == DEFAULT_MODEL else ():
         if path.name in chapters and not is_cached(cache, chapters[path.name]):
             keep(cache, path)
-    pending = [name for name, notebook in chapters.items() if name in anew or not is_cached(cache, notebook)]
+    for name in anew:
+        with suppress(KeyError):
+            cache.remove_cache(cache.match_cache_notebook(chapters[name]).pk)
+    pending = [name for name, notebook in chapters.items() if not is_cached(cache, notebook)]
     print(f"    {len(chapters) - len(pending)} of {len(chapters)} notebooks are in the cache", flush=True)
     if not pending:
         return
@@ -231,17 +234,29 @@ def executed(model: str) -> dict[Path, nbformat.NotebookNode]:
 
 
 def commit() -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+    """The commit, and whether code or notebooks have changed since."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "th_utils", "notebooks", "constraints.txt")
+    return git("rev-parse", "--short", "HEAD") + " with changes" * bool(changed)
+
+
+def claims(notebook: nbformat.NotebookNode) -> list[str]:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return [line for output in outputs for line in output.get("text", "").splitlines() if line.startswith("✓")]
 
 
 def store(names: Sequence[str]) -> None:
-    """Keep what these notebooks gave on the default model, with the day and the commit."""
+    """Keep what those of these notebooks gave that ran on the default model; say which claims read otherwise now."""
     cache, chapters = open_cache(DEFAULT_MODEL), sources(DEFAULT_MODEL)
-    for name in names:
+    for name in (name for name in names if is_cached(cache, chapters[name])):
         notebook = cache.get_cache_bundle(cache.match_cache_notebook(chapters[name]).pk).nb
         notebook.metadata["stored"] = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit()}
+        before = claims(nbformat.read(STORED / name, as_version=4)) if (STORED / name).is_file() else claims(notebook)
+        for line in (line for line in claims(notebook) if line not in before):
+            print(f"    {name}: {line}", flush=True)
         nbformat.write(notebook, STORED / name)
 
 
@@ -283,8 +298,9 @@ def build_book(model: str) -> None:
     built = BUILD / "state.txt"
     if not built.is_file() or built.read_text(encoding="utf8") != state:
         shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
-        built.write_text(state, encoding="utf8")
+    built.unlink(missing_ok=True)  # an interrupted build counts for nothing
     jupyter_book(model, BUILD / ".jupyter_cache", "-W")
+    built.write_text(state, encoding="utf8")
 
 
 # --- tests ---
@@ -324,14 +340,15 @@ def book() -> None:
 
 def deeper() -> None:
     """Run the deeper pages anew, or those that PAGES names, and keep them."""
-    names = [path.name for path in sorted((ROOT / "notebooks" / "deeper").glob("*.ipynb"))]
-    asked = os.environ.get("PAGES", "").split()
-    if unknown := {f"{name}.ipynb" for name in asked} - {*names}:
-        raise Failed(f"PAGES names {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    names = [f"{name}.ipynb" for name in asked] or names
+    there = [path.name for path in sorted((ROOT / "notebooks" / "deeper").glob("*.ipynb"))]
+    names = [f"{name}.ipynb" for name in os.environ.get("PAGES", "").split()] or there
     with stage(f"{len(names)} of the deeper pages"):
-        execute(DEFAULT_MODEL, names, only=names)
-        store(names)
+        if unknown := {*names} - {*there}:
+            raise Failed(f"PAGES names {', '.join(sorted(unknown))}; there are {', '.join(there)}")
+        try:
+            execute(DEFAULT_MODEL, names, only=names)
+        finally:
+            store(names)
 
 
 def quick() -> None:

@@ -105,5 +105,5 @@ def test_previous_token_attention_on_known_patterns(model, prompts, refuses):
     pattern[0, 0, 3, 2] = 1.0  # one of the two counted queries, 2 and 3
     pattern[0, 0, 5, 4] = 1.0  # behind END: not counted
     assert previous_token_attention(made_run(pattern, end=[3])).item() == 0.5
-    with refuses("positions='all'"):
+    with refuses("name places in run"):
         previous_token_attention(th.run(model, prompts))

@@ -87,7 +87,7 @@ def test_a_run_of_named_positions_holds_what_one_of_all_does_there(model, prompt
     for there in (new, th.run(model, corrupted, ["S2"])):  # of which it needs S2 alone
         for one, other in zip(th.patch_edges(model, some, there, edge)[1:], expected[1:], strict=True):
             torch.testing.assert_close(one, other, **CLOSE)
-    with pytest.raises(ValueError, match=r"keeps \('S1\+1', 'S2', 'END'\) only: call run.*positions='all'"):
+    with pytest.raises(ValueError, match=r"keeps \('S1\+1', 'S2', 'END'\) only: name others in run"):
         some.at("S1")
     with pytest.raises(ValueError, match=r"keeps \('S1', 'END'\) only"):
         th.patch_edges(model, some, th.run(model, corrupted, ["S1"]), edge)

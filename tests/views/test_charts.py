@@ -136,7 +136,7 @@ def test_scatter_puts_points_and_words_where_they_belong(drawn):
     np.testing.assert_array_equal(one.get_offsets(), points)
     assert other.get_offsets().tolist() == [[1, 2]]
     assert {text.get_text(): text.xy for text in axis.texts} == {"here": (3.0, 5.0), "b": (1, 2)}
-    assert [text.get_text() for text in axis.get_legend().texts] == ["a"], "a group of one point is named beside it"
+    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["a"], "a group of one point is named beside it"
     assert [line.get_data() for line in axis.lines if line.get_marker() == "o"] == [([3.0], [5.0])]
     assert to_hex(one.get_facecolor()[0]) != to_hex(other.get_facecolor()[0])
 

@@ -39,7 +39,7 @@ def ablated(
     if new is None:
         raise ValueError(f"{kind} ablation needs a new run, shaped as the clean one")
     require_pair(clean, new, aligned=kind == "resample")
-    if new.positions != clean.positions:
+    if (new.positions, new.z.shape) != (clean.positions, clean.z.shape):
         raise ValueError(f"clean and new keep {clean.positions!r} and {new.positions!r}: use the same positions=")
     if kind == "resample":
         return new.z

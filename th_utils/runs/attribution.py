@@ -70,7 +70,7 @@ def previous_token_attention(result: Run) -> Float[Tensor, "layers heads batch"]
     Raises `ValueError` for a run that keeps END only.
     """
     if result.pattern.shape[3] != result.tokens.shape[1]:
-        raise ValueError("previous-token attention needs every position: call run(..., positions='all')")
+        raise ValueError("previous-token attention needs every position: name places in run(..., positions=), or 'all'")
     before = result.pattern.diagonal(-1, dim1=-2, dim2=-1)
     index = torch.arange(1, result.tokens.shape[1], device=before.device)
     valid = (index >= 2) & (index <= result.end[:, None])

@@ -72,7 +72,7 @@ def patch_edges(
 ) -> Effects:
     """Patch one edge into a receiver per sender; return the receiver's attention and output for each.
 
-    `new` is the corrupted run (or replacement z, see `ablation.ablated`). With `via="q"` the sender changes at
+    `new` is the corrupted run (or replacement z, shaped and placed as `clean.z`). With `via="q"` the sender changes at
     `read_at` and alters the query; with "k" or "v" it changes at `source` and alters the key or value there. Senders
     default to all earlier heads. Exact: the change of what attention of the sender's layer writes is added to the
     receiver's own input, nothing else reacts. Raises `ValueError` for a sender that is not earlier, runs of
@@ -86,7 +86,8 @@ def patch_edges(
     if late or not senders:
         raise ValueError(f"senders must lie in layers before receiver {layer}.{head}, got {', '.join(late) or 'none'}")
     state.require_ready(model)
-    old, new = edge.changed_at(clean).z, edge.changed_at(_replaced(clean, new)).z
+    changed = edge.changed_at(clean)
+    old, new = changed.z, _replaced(clean, new).at(changed.position).z
     changes = torch.empty(len(senders), len(clean), parts.shape(model).d_model).to(old)
     for lower in {lower for lower, _ in senders}:
         cases = [i for i, sender in enumerate(senders) if sender[0] == lower]

@@ -92,7 +92,8 @@ class Run:
     def end_only(self) -> dict[str, Tensor]:
         """Return `resid`, `q`, `z` and `pattern` as a run that keeps END only stores them."""
         axes = {"resid": 2, "q": 2, "z": 2, "pattern": 3}  # of the query position
-        return {name: self.at().pick(getattr(self, name), axis).unsqueeze(axis) for name, axis in axes.items()}
+        end = self.at()
+        return {name: end.pick(getattr(self, name), axis).unsqueeze(axis) for name, axis in axes.items()}
 
 
 def held_of(prompts: Prompts, positions: str | tuple[str, ...]) -> Int[Tensor, "batch pos"] | None:
@@ -135,7 +136,7 @@ def require_pair(clean: Run, new: Run, aligned: bool = True) -> None:
     moved = [name for name in here.keys() & there.keys() if aligned and not torch.equal(here[name], there[name])]
     if moved:
         raise ValueError(f"the prompts of clean and new differ in where {', '.join(moved)} is: corrupt clean's")
-    one, other = ((run.n_layers, *run.tokens.shape) for run in (clean, new))
+    one, other = ((run.n_layers, *run.tokens.shape[: 1 + aligned]) for run in (clean, new))
     if one != other:
         raise ValueError(f"clean and new are runs of different shapes (layers, batch, seq), {one} and {other}")
 
@@ -148,7 +149,7 @@ class Spot:
         if (held := held_of(run.prompts, run.positions)) is not None:
             same = (held == position[:, None]).all(0).nonzero().flatten().tolist()
             if not same:
-                raise ValueError(f"this run keeps {run.positions!r} only: call run(..., positions='all') for all")
+                raise ValueError(f"this run keeps {run.positions!r} only: name others in run(..., positions=)")
             self.column = same[0]
 
     def pick(self, stored: Tensor, axis: int) -> Tensor:

@@ -28,17 +28,20 @@ def run(
 ) -> Run:  # fmt: skip
     """Run whole prompts once, keeping what later computations need (see `Run`).
 
-    `positions="end"` stores the last position of each prompt, names as `("S1+1", "S2")` these and END, "all" every
-    position (about `layers·batch·seq·(3·d_model + heads·seq)` numbers). `hooks` act at every position and see one batch
-    at a time (see `hooks`). `keep` is the layer `rerun` can resume from. Keys and values, most of a run of END, are
-    stored from the layer `caches` on: enough for `rerun_last` from there. Nothing is unembedded: see `logits`.
+    `positions="end"` stores the last position of each prompt, "all" every position (about
+    `layers·batch·seq·(3·d_model + heads·seq)` numbers), names as `("S1+1", "S2")` these and END, and all the attention.
+    `hooks` act at every position and see one batch at a time (see `hooks`). `keep` is the layer `rerun` can
+    resume from. Keys and values, most of a run of END, are stored from the layer `caches` on: enough for
+    `rerun_last` from there. Nothing is unembedded: see `logits`.
     Raises `ValueError` for an empty batch, prompts longer than the context, tokens outside the vocabulary, left
     padding, other values of `positions`, unknown hook points, a layer outside the model, a model in a state in which
     runs would be wrong (see `state.require_ready`), and a stream that becomes NaN or infinite.
     """
-    if isinstance(positions, str) and positions not in ("end", "all"):
-        raise ValueError(f"positions must be 'end', 'all' or a list of names, got {positions!r}")
-    positions = positions if isinstance(positions, str) else (*positions, "END")
+    if positions not in ("end", "all"):
+        if isinstance(positions, str) or not all(isinstance(name, str) for name in positions):
+            raise ValueError(f"positions must be 'end', 'all' or a list of names, got {positions!r:.80}")
+        positions = tuple(dict.fromkeys([*positions, "END"]))
+        positions = positions if len(positions) < prompts.tokens.shape[1] else "all"
     hooked = set(state.require_ready(model))
     size, named = parts.shape(model), _named(model, hooks)
     keep = None if keep is None else whole("keep", keep, 0, size.layers - 1)
@@ -90,7 +93,7 @@ def _check_tokens(model, prompts: Prompts) -> None:
 
 
 def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
-    """Join the records of all batches, field by field; each goes to its place at once, so that none is held twice."""
+    """Join the records of all batches, field by field; each goes to its place at once, so that little is held twice."""
     if not n:
         raise ValueError("there are no prompts to run: was everything filtered out?")
     batches = [slice(i, i + batch_size) for i in range(0, n, whole("batch_size", batch_size))]
@@ -98,7 +101,9 @@ def _in_batches(part: Callable[[slice], dict], n: int, batch_size: int) -> dict:
     found: dict = {}
     # Shown only where it takes long, on stderr, which the book leaves out.
     for rows in tqdm(batches, desc="prompts", delay=5, leave=False):
-        for name, new in part(rows).items():
+        records = part(rows)
+        while records:
+            name, new = records.popitem()
             layers, axis = (new, 0) if isinstance(new, tuple) else ((new,), int(name != "kept"))
             if name not in found:
                 found[name] = [x.new_empty(*x.shape[:axis], n, *x.shape[axis + 1 :]) for x in layers]

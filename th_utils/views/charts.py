@@ -208,8 +208,9 @@ def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, yla
         axis.axhline(0, color="black", lw=0.6)
         axis.set_title(panel, loc="left")
         axis.set(xlabel=xlabel, ylabel=ylabel * (axis is axes[0]))
-    if len(groups) > 1 and not ordered:
-        axes[-1].legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, handletextpad=0.2)
+    keys = {name: mark for axis in axes for mark, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if keys and len(groups) > 1 and not ordered:
+        figure.legend(keys.values(), keys, loc="outside lower left", ncols=3, fontsize=9, handletextpad=0.2)
     return finish(figure, title, alt)
 
 
