@@ -274,7 +274,7 @@ def depart_fold(self, node) -> None:
 
 # --- pictures ---
 
-PICTURE = re.compile(r'<img (?:width="(\d+)" )?style="[^"]*" (alt="[^"]*") src="data:image/png;base64,([^"]+)">')
+PICTURE = re.compile(r'<img width="(\d+)" style="[^"]*" (alt="[^"]*") src="data:image/png;base64,([^"]+)">')
 
 
 def keep_pictures(text: str, folder: Path, to_root: str) -> str:
@@ -287,7 +287,7 @@ def keep_pictures(text: str, folder: Path, to_root: str) -> str:
         if not (folder / name).is_file():
             (folder / name).write_bytes(data)
         width, height = Image.open(io.BytesIO(data)).size
-        shown = int(match[1] or width)  # of the page's pixels: the file has more
+        shown = int(match[1])  # of the page's pixels: the file has more
         size = f'width="{shown}" height="{round(shown * height / width)}" loading="lazy" decoding="async"'
         return f'<img class="th-picture" {match[2]} {size} src="{to_root}_images/{name}">'
 
