@@ -66,8 +66,31 @@ def _times(root: Path) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def interchanges(th, model, prompts, layer: int) -> tuple:
+    """Calls with TransformerLens' tool and with ours: a random direction of attention's output at END, exchanged."""
+    import torch
+    from transformer_lens.tools.analysis.interchange import SubspaceInterchange, intervened_logits, random_basis
+
+    other = th.run(model, th.tasks.ioi.corrupt(model, prompts, "ABC"))
+    source = th.laws.attention_write(model, layer, other.z[layer])[:, 0]
+    swap = SubspaceInterchange(random_basis(th.parts.shape(model).d_model, 1, seed=0))
+    base, rows, name = th.run(model, prompts), torch.arange(len(prompts)), f"blocks.{layer}.hook_attn_out"
+
+    def lens():
+        def at_end(tokens):
+            return model(tokens)[rows, prompts.end]
+
+        return intervened_logits(model, name, swap, prompts.tokens, source, at_end, positions=prompts.end)
+
+    def ours():
+        put = (name, lambda x, hook: swap(x[:, 0], source)[:, None])
+        return th.logits(model, th.rerun_last(model, base, [put]))
+
+    return lens, ours
+
+
 def beside_transformer_lens(repeats: int = 5) -> dict:
-    """A run beside `run_with_cache` of the same values, and edits in whole passes of both."""
+    """A run beside `run_with_cache` of the same values, edits in whole passes of both, and its interchange tool."""
     th, model, prompts, half = ready()
     points = ("hook_resid_pre", "attn.hook_q", "attn.hook_k", "attn.hook_v", "attn.hook_z", "attn.hook_pattern")
     kept = th.run(model, prompts, keep=20)
@@ -80,6 +103,7 @@ def beside_transformer_lens(repeats: int = 5) -> dict:
             lambda: model.run_with_hooks(prompts.tokens, fwd_hooks=half),
             lambda: th.rerun(model, kept, half),
         ),
+        "interchange of one direction at END, layer 20": interchanges(th, model, prompts, 20),
     }
     return {name: common.pairs(*both, repeats) for name, both in pairs.items()}
 

@@ -10,11 +10,14 @@ import tiny_models
 import torch
 from PIL import Image
 
+import th_utils as th
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import _book  # noqa: E402
 import _common as common  # noqa: E402
 import _composition as composition  # noqa: E402
+import _engine  # noqa: E402
 import _goals  # noqa: E402
 import _growth  # noqa: E402
 import _patching  # noqa: E402
@@ -56,6 +59,13 @@ def test_a_part_that_was_not_run_is_not_called_met():
 
 
 # --- like with like ---
+
+
+@torch.no_grad()
+def test_an_interchange_gives_the_same_logits_by_both(llama):
+    model = th.load_model(llama)
+    by_lens, by_ours = _engine.interchanges(th, model, th.tasks.ioi.generate(model, 6, seed=0), 2)
+    torch.testing.assert_close(by_ours(), by_lens(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", "QKV")
