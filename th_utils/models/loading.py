@@ -51,10 +51,10 @@ def load_model(
     card, device = find_card(name), torch.device("cpu" if device is None else device)
     folder = model_folder(card)
     hf_model, tokenizer = read_folder(folder)
-    hf_model = hf_model.to(device).eval()
-    sizes = hf_model.config.get_text_config()
-    tokens = parts.probe(sizes.vocab_size, getattr(sizes, "max_position_embeddings", 12)).to(device)
-    before = _predictions(hf_model, tokens)
+    sizes = hf_model.eval().config.get_text_config()
+    tokens = parts.probe(sizes.vocab_size, getattr(sizes, "max_position_embeddings", 12))
+    before = _predictions(hf_model, tokens)  # on the CPU, as some devices compute wrongly without a word
+    hf_model = hf_model.to(device)
     folded = fold and _fold_rms(hf_model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     special = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token")}
@@ -72,7 +72,7 @@ def load_model(
             )
         model.enable_compatibility_mode(disable_warnings=True, **how)
         model.eval().requires_grad_(False)
-        after = _predictions(model, tokens)
+        after = _predictions(model, tokens.to(device)).cpu()
     except Exception as error:  # of any sort, where it does not know or fit the model
         said = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"TransformerLens does not load {card.name}, a {kind} ({said:.300}): {fix}") from error
