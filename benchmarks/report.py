@@ -1,10 +1,13 @@
-"""Write the page `book/benchmarks.md` and its figure from `benchmarks/results.json`; measures nothing."""
+"""Write what `benchmarks/results.json` holds: the page of benchmarks, its figure, what chapters say of their code."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import math
+import re
+import textwrap
 from pathlib import Path
 
 import _common as common
@@ -287,10 +290,31 @@ work was going on, which makes seconds too long; ratios on one thread change lit
 {table(["part", "when", "commit", "load", "took"], runs)}"""
 
 
+COST = re.compile(r"(\*\*Cost\.\*\* [^;]*); .*?(?=\n\n)", re.S)
+
+
+def stated(opening: str, chapter: dict) -> str:
+    """A chapter's opening with the minutes and the memory of its code as they were measured."""
+    minutes, memory = max(1, round(chapter["seconds"] / 60)), math.ceil(chapter["peak MB"] / 102.4) / 10
+    code = f"the code takes {minutes} minute{'s' * (minutes > 1)} of one CPU core and {memory:.1f} GB of memory."
+    return COST.sub(lambda match: textwrap.fill(f"{match[1]}; {code}", 88), opening)
+
+
+def state(chapters: dict) -> None:
+    """Write it into the notebooks."""
+    for name, chapter in chapters.items():
+        path = common.ROOT / "notebooks" / f"{name}.ipynb"
+        notebook = json.loads(path.read_text(encoding="utf8"))
+        opening = notebook["cells"][0]
+        opening["source"] = stated("".join(opening["source"]), chapter).splitlines(keepends=True)
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+
+
 def main() -> None:
     results = json.loads(common.RESULTS.read_text(encoding="utf8"))
     PAGE.write_text(page(results), encoding="utf8")
     save_picture(results, PICTURE)
+    state(results["parts"].get("book", {"result": {"chapters": {}}})["result"]["chapters"])
     print(f"    {PAGE}")
 
 

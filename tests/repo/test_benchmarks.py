@@ -43,6 +43,14 @@ def test_page_and_figure_are_made_from_the_stored_numbers():
     assert report.draw(RESULTS).png.startswith(b"\x89PNG")
 
 
+def test_chapters_state_the_minutes_and_the_memory_that_were_measured():
+    chapters = RESULTS["parts"]["book"]["result"]["chapters"]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        opening = "".join(json.loads(path.read_text(encoding="utf8"))["cells"][0]["source"])
+        said = report.stated(opening, chapters[path.stem])
+        assert " of one CPU core and " in said and said == opening, "run python benchmarks/report.py"
+
+
 def test_every_goal_has_its_number_and_what_stands_in_the_way():
     assert RESULTS["goals"] == _goals.verdicts(RESULTS["parts"])
     for goal, one in zip(_goals.GOALS, RESULTS["goals"], strict=True):
