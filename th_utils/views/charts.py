@@ -210,7 +210,8 @@ def scatter(groups: Mapping[str, object], title: str, alt: str, xlabel: str, yla
         axis.set(xlabel=xlabel, ylabel=ylabel * (axis is axes[0]))
     keys = {name: mark for axis in axes for mark, name in zip(*axis.get_legend_handles_labels(), strict=True)}
     if keys and len(groups) > 1 and not ordered:
-        figure.legend(keys.values(), keys, loc="outside lower left", ncols=3, fontsize=9, handletextpad=0.2)
+        look = {"ncols": 3, "fontsize": 9, "handletextpad": 0.2, "frameon": False}
+        figure.legend(keys.values(), keys, loc="outside lower left", **look)
     return finish(figure, title, alt)
 
 
