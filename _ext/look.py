@@ -275,10 +275,11 @@ def depart_fold(self, node) -> None:
 # --- pictures ---
 
 PICTURE = re.compile(r'<img width="(\d+)" style="[^"]*" (alt="[^"]*") src="data:image/png;base64,([^"]+)">')
+STILL = re.compile(r'<img [^>]*src="data:image/svg[^"]*"/><style>[^<]*</style>')  # of a drawing, where SVG is taken out
 
 
 def keep_pictures(text: str, folder: Path, to_root: str) -> str:
-    """Pictures of a figure as files, which load when they come near and keep their place until then."""
+    """Pictures of a figure as files, which load when they come near and keep their place until then; drawings once."""
 
     def kept(match: re.Match) -> str:
         data = base64.b64decode(match[3])
@@ -291,7 +292,7 @@ def keep_pictures(text: str, folder: Path, to_root: str) -> str:
         size = f'width="{shown}" height="{round(shown * height / width)}" loading="lazy" decoding="async"'
         return f'<img class="th-picture" {match[2]} {size} src="{to_root}_images/{name}">'
 
-    return PICTURE.sub(kept, text)
+    return PICTURE.sub(kept, STILL.sub("", text))
 
 
 # --- "Predict first" ---
@@ -330,7 +331,7 @@ def look_over(app, doctree, docname) -> None:
             if isinstance(fold, HideCodeCellNode):
                 name_fold(fold, cell)
     for node in doctree.findall(nodes.raw):
-        if "data:image/png" in node.astext():
+        if "data:image/" in node.astext():
             node[:] = [nodes.Text(keep_pictures(node.astext(), Path(app.outdir, "_images"), to_root))]
     outputs = [one for one in doctree.findall(nodes.container) if one.get("nb_element") == "cell_code_output"]
     outputs += doctree.findall(lambda node: "pasted-text" in getattr(node, "attributes", {}).get("classes", ()))

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from docutils import nodes
 
+import th_utils as th
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "_ext"))
 import look  # noqa: E402
@@ -138,3 +140,11 @@ def test_choices_are_followed_by_what_waits_for_a_guess():
     box, covered, rest, last = section
     assert box["classes"] == ["th-predict"] and covered["classes"] == ["th-covered"] and len(covered) == 2
     assert rest.astext() == "Then" and last["classes"] == ["cell"]
+
+
+def test_a_drawing_stands_on_a_page_once(tmp_path):
+    page = th.views.floors({"END": "to"}, {"END": [(1, 0)]}, {}, range(2), "T", "One head on a rail.")
+    html = page._repr_mimebundle_()["text/html"]
+    assert html.count("<svg") == 1 and html.count("<img") == 1
+    kept = look.keep_pictures(html, tmp_path, "")
+    assert kept.count("<svg") == 1 and "<img" not in kept and "<style" not in kept
