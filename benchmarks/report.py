@@ -314,7 +314,8 @@ def main() -> None:
     results = json.loads(common.RESULTS.read_text(encoding="utf8"))
     PAGE.write_text(page(results), encoding="utf8")
     save_picture(results, PICTURE)
-    state(results["parts"].get("book", {"result": {"chapters": {}}})["result"]["chapters"])
+    if "book" in results["parts"]:
+        state(results["parts"]["book"]["result"]["chapters"])
     print(f"    {PAGE}")
 
 

@@ -41,7 +41,7 @@ def run(
         if isinstance(positions, str) or not all(isinstance(name, str) for name in positions):
             raise ValueError(f"positions must be 'end', 'all' or a list of names, got {positions!r:.80}")
         positions = tuple(dict.fromkeys([*positions, "END"]))
-        positions = positions if len(positions) < prompts.tokens.shape[1] else "all"
+        positions = positions if len(positions) < prompts.tokens.shape[1] else "all"  # a shape tells which it is
     hooked = set(state.require_ready(model))
     size, named = parts.shape(model), _named(model, hooks)
     keep = None if keep is None else whole("keep", keep, 0, size.layers - 1)
