@@ -22,6 +22,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "real: needs the default model, skipped where it is not in the cache")
 
 
+def pytest_collection_modifyitems(items):
+    """All notebooks in one kernel take minutes of one worker: first, while the others go on."""
+    items.sort(key=lambda item: item.path.name != "test_any_order.py")
+
+
 @pytest.fixture(autouse=True)
 def gradients():
     """On at the start of every test: notebooks and benchmarks switch them off for their whole process."""

@@ -98,7 +98,7 @@ def test_weights_copied_inside_an_edit_are_not_used_outside(model, weights, clea
 def test_hooks_of_a_base_are_kept_or_refused_and_never_left_out(model, weights, prompts, clean, refuses):
     early, late = th.channel(weights, [(1, 1, 0)]).set(3.0), th.channel(weights, [(2, 0, 0)]).set(5.0)
     both = th.rerun_last(model, clean, early + late)
-    in_turn = th.rerun_last(model, th.rerun_last(model, clean, early), late)
+    in_turn = th.rerun_last(model, th.rerun_last(model, clean, early, stop=2), late)
     torch.testing.assert_close(in_turn.resid, both.resid, **CLOSE)
     assert in_turn.hooked == both.hooked == {"blocks.1.attn.hook_z", "blocks.2.attn.hook_z"}
     base = th.run(model, prompts, "all", late)

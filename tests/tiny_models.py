@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -167,9 +169,10 @@ def _strings(value: object) -> Iterator[str]:
 
 @functools.cache
 def _tiny_folders(seed: int) -> dict[str, Path]:
-    folder = tempfile.TemporaryDirectory(prefix="th-tiny-")
-    atexit.register(folder.cleanup)
-    return write(Path(folder.name), seed)
+    folder, process = tempfile.mkdtemp(prefix="th-tiny-"), os.getpid()
+    # From Python 3.13 on forked processes call this as well when they end.
+    atexit.register(lambda: shutil.rmtree(folder) if os.getpid() == process else None)
+    return write(Path(folder), seed)
 
 
 def tiny_folder(name: str, seed: int = 0) -> Path:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -363,7 +364,7 @@ def test_setup_seeds_and_says_what_is_in_use(setup, capsys):
         draws.append((random.random(), np.random.rand(), torch.rand(1).item()))
     assert draws[0] == draws[1] != draws[2]
     line = capsys.readouterr().out.splitlines()[0]
-    for part in ("th-utils", f"torch {torch.__version__}", "transformer-lens 4.", "model gpt2", "threads", "seed 3"):
+    for part in ("th-utils", f"torch {version('torch')}", "transformer-lens 4.", "model gpt2", "threads", "seed 3"):
         assert part in line
 
 

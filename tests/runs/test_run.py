@@ -105,6 +105,9 @@ def test_caches_may_begin_late(model, prompts, clean):
     short = th.run(model, prompts, caches=2)
     assert [keys.shape[1] > 0 for keys in short.keys] == [False, False, True, True]
     same_at_end(short, clean)
+    same_everywhere(short, th.run(model, prompts).select(caches=2))
+    kept = th.run(model, prompts, keep=1, caches=2)
+    same_everywhere(th.rerun(model, kept), short)
     hooks = [("blocks.2.attn.hook_z", change)]
     same_at_end(th.rerun_last(model, short, hooks), th.rerun_last(model, clean, hooks))
     with pytest.raises(ValueError, match=r"does not hold all that layers 1 to 4 need.*run\(caches=\)"):
@@ -181,17 +184,14 @@ def test_several_hooks_on_the_last_token_equal_a_full_run(model, prompts, clean)
     torch.testing.assert_close(th.logits(model, ours), own_logits(model, prompts, hooks), **CLOSE)
 
 
-def test_a_rerun_can_be_rerun_and_patched(model, prompts, clean, new):
-    """Its keys and values at END must be its own: patching in nothing then changes nothing."""
-    first = th.rerun_last(model, clean, [("blocks.1.attn.hook_z", change)])
-    second = th.rerun_last(model, first, [("blocks.3.attn.hook_z", change)])
-    hooks = [(f"blocks.{layer}.attn.hook_z", at_end_only("z", prompts.end)) for layer in (1, 3)]
-    whole = th.run(model, prompts, hooks=hooks)
-    same_at_end(second, whole)
-    for via in "qkv":
-        nothing = th.patch_input(model, first, th.Edge((3, 1), via, source="END"), torch.zeros(1, 10, 32))
-        torch.testing.assert_close(nothing.z[0], nothing.clean_z, **CLOSE)
-        torch.testing.assert_close(nothing.pattern[0], nothing.clean_pattern, **CLOSE)
+def test_a_rerun_holds_no_keys_of_the_layers_computed_again(model, clean, refuses):
+    """Those stored are of another run at END, so nothing may go on from them."""
+    first = th.rerun_last(model, clean, [("blocks.1.attn.hook_z", change)], stop=3)
+    assert [keys.shape[1] > 0 for keys in first.keys] == [True, False, False, True]
+    with refuses("base does not hold all that layers 2 to 4 need"):
+        th.rerun_last(model, first, start=2)
+    with refuses("does not hold the receiver's layer 2"):
+        th.patch_input(model, first, th.Edge((2, 1)), torch.zeros(1, len(clean), 32))
 
 
 def test_stopping_early_keeps_the_layers_before_and_can_be_gone_on_from(model, clean):

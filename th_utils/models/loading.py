@@ -149,6 +149,8 @@ def _fold_rms(model: PreTrainedModel) -> bool:
         _fold_gain(block.input_layernorm, offset, attention.q_proj, attention.k_proj, attention.v_proj)
         norm = block.pre_feedforward_layernorm if offset else block.post_attention_layernorm
         _fold_gain(norm, offset, mlp.gate_proj, mlp.up_proj)
+    for parameter in model.parameters():  # one left in the mapped file would keep all of it in memory
+        parameter.data = parameter.data.clone()
     _fold_gain(model.model.norm, offset, model.lm_head)  # a new tensor, no longer the embedding's
     model.lm_head.weight -= model.lm_head.weight.mean(0)  # centred over the vocabulary: one constant off all logits
     return True

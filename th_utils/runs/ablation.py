@@ -67,7 +67,7 @@ def keep_heads(
     model, prompts: Prompts, replacement: Float[Tensor, "layers batch pos heads d_head"],
     heads: Sequence[Head] | Bool[Tensor, "*batch layers heads"],
 ) -> Run:  # fmt: skip
-    """Run the prompts (END kept) with every head outside `heads` replaced, at all positions: sufficiency.
+    """Run the prompts (END kept, no keys) with every head outside `heads` replaced, at all positions: sufficiency.
 
     Of all heads but a circuit it is the knock-out of that circuit, to which the others react: necessity.
     `heads` is a list of heads or a mask, [layers, heads] for all prompts or [batch, layers, heads] with a circuit
@@ -87,7 +87,8 @@ def keep_heads(
         layer, rows = hook.layer(), rows_of(hook)
         return torch.where(mask[rows, layer], z, replacement[layer, rows])
 
-    return run(model, prompts, "end", [(f"blocks.{layer}.attn.hook_z", keep) for layer in range(size.layers)])
+    hooks = [(f"blocks.{layer}.attn.hook_z", keep) for layer in range(size.layers)]
+    return run(model, prompts, "end", hooks, caches=size.layers)
 
 
 def random_like(weights: HeadWeights, heads: Sequence[Head], seed: int = 0) -> list[Head]:

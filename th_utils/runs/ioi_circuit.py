@@ -165,7 +165,7 @@ def find_circuit(
     least `thresholds.effect` of the gap of the movers on average.
     """
     clean = run(model, ioi.generate(model, n, seed), ["S2"]) if clean is None else clean
-    new = run(model, ioi.corrupt(model, clean.prompts, "ABC", seed + 1)) if new is None else new
+    new = run(model, ioi.corrupt(model, clean.prompts, "ABC", seed + 1), caches=clean.n_layers) if new is None else new
     table = head_table(model, clean)
     roles = mover_roles(table, thresholds) | source_roles(table, thresholds)
     forced = []

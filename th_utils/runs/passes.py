@@ -40,18 +40,13 @@ def whole(
 
 
 def last(model, base: Run, hooks: Callable[[Turned], list[Call]], start: int, stop: int) -> dict:
-    """Run one more token at END from layer `start` to before `stop`; return its records, keys and values in place."""
+    """Run one more token at END from layer `start` to before `stop`; return its records, without keys and values."""
     turned, end = Turned(base, base.end), base.end[:, None]
     found, record = _recorder(start, stop, lambda x, axis: turned.back(x) if axis == 2 else x)
-    past, stream = turned.cache(), base.at().resid[start][:, None]
-    forward(model, base.tokens.gather(1, end), hooks(turned) + record, past, start, stop, stream,
+    stream = base.at().resid[start][:, None]
+    forward(model, base.tokens.gather(1, end), hooks(turned) + record, turned.cache(), start, stop, stream,
             position_ids=end, attention_mask=turned.mask)  # fmt: skip
-    found = {name: torch.stack(values) for name, values in found.items()}
-    for name, own in _caches(past, start, stop).items():
-        old = getattr(base, name)[start:stop]
-        at = end[:, :, None, None].expand_as(own[0])
-        found[name] = tuple(before.scatter(1, at, new) for before, new in zip(old, own, strict=True))
-    return found
+    return {name: torch.stack(values) for name, values in found.items()}
 
 
 def cached(model, tokens: Tensor, layer: int, stream: Tensor) -> tuple[Tensor, Tensor]:

@@ -65,11 +65,13 @@ class Run:
         """
         return Spot(self, self.end if where is None else self.prompts.at(where))
 
-    def select(self, rows) -> "Run":
-        """Return the run of some of its prompts (a row may repeat: one prompt, many interventions)."""
+    def select(self, rows=slice(None), caches: int = 0) -> "Run":
+        """Return the run of some of its prompts (a row may repeat), with keys and values from layer `caches` on."""
         index = rows if isinstance(rows, slice) else chosen_rows("rows", rows, len(self)).to(self.end.device)
         records = {name: getattr(self, name)[:, index] for name in ("resid", "q", "z", "pattern")}
-        records |= {name: tuple(x[index] for x in getattr(self, name)) for name in ("keys", "values")}
+        for name in ("keys", "values"):
+            stored = enumerate(getattr(self, name))
+            records[name] = tuple(x[index] if layer >= caches else x[index, :0].clone() for layer, x in stored)
         kept = self.kept and (self.kept[0], self.kept[1][index])
         return replace(self, prompts=self.prompts.select(rows), kept=kept, **records)
 

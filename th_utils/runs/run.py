@@ -129,9 +129,9 @@ def rerun(
 ) -> Run:  # fmt: skip
     """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)`, `Run.resumable_at`).
 
-    The result stores the positions that `base` does. For edits of the weights (`edits.edited`) or hooks that act at
-    every position, in that layer and later: exact, and saves the layers before. `stop` ends before that layer, and the
-    result holds no later one. Gradients flow to what the hooks put in.
+    The result stores the positions, keys and values that `base` does. For edits of the weights (`edits.edited`) or
+    hooks that act at every position, in that layer and later: exact, and saves the layers before. `stop` ends before
+    that layer, and the result holds no later one. Gradients flow to what the hooks put in.
     Raises `ValueError` when `base` kept no layer or is of another model, or a hook is before that layer.
     """
     if base.kept is None:
@@ -140,13 +140,14 @@ def rerun(
     hooked, named = _check_base(model, base, start), _named(model, hooks)
     held, layers = held_of(base.prompts, base.positions), parts.shape(model).layers
     stop = layers if stop is None else whole("stop", stop, start + 1, layers)
+    caches = next((layer for layer, keys in enumerate(base.keys) if keys.shape[1]), layers)
     if (first := min(map(layer_of, named), default=layers)) < start:
         raise ValueError(f"a hook of layer {first} is before layer {start}, where the run was kept")
 
     def part(rows: slice) -> dict:
         here, at = calls(named, hooked, rows), held if held is None else held[rows]
         here = [call for call in here if call[0] < stop]
-        return passes.whole(model, base.tokens[rows], at, here, start, stop, stream[rows])
+        return passes.whole(model, base.tokens[rows], at, here, start, stop, stream[rows], caches=caches)
 
     new = {n: _follow(getattr(base, n)[:start], x) for n, x in _in_batches(part, len(base), batch_size).items()}
     return replace(base, **_made_under(model, hooked), **new)
@@ -177,8 +178,8 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     `hooks` see tensors with a position axis of length 1 (END). `start` is the first layer computed again, by
     default the first one hooked; it may be given when the weights were edited, and then every layer before it must be
     untouched. The stored keys and values must still be right: an edit of the weights that acts at earlier
-    positions needs `run`. `stop` ends before that layer (later layers are left out of the result). The keys and values
-    at END are the new ones, so that the result can be rerun or patched. Gradients flow to what the hooks put in.
+    positions needs `run`. `stop` ends before that layer; a later re-run can go on there. Keys and values of the layers
+    computed again are not stored. Gradients flow to what the hooks put in.
     Raises `ValueError` for a base of another model, and one that does not hold the layers that are needed.
     """
     n_layers = parts.shape(model).layers
@@ -188,13 +189,13 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     hooked = _check_base(model, base, start, given)
     stop = n_layers if stop is None else whole("stop", stop, start, n_layers)
     if start >= len(base.resid) or stop > len(base.keys) or any(keys.shape[1] == 0 for keys in base.keys[start:stop]):
-        raise ValueError(f"base does not hold all that layers {start} to {stop} need: see stop= and run(caches=)")
+        raise ValueError(f"base does not hold all that layers {start} to {stop} need (stop=, run(caches=), a re-run?)")
     named = {name: functions for name, functions in named.items() if layer_of(name) < stop}
     records = {name: x[: start + (name == "resid" and start == stop)] for name, x in base.end_only().items()}
-    records |= {"keys": base.keys[:start], "values": base.values[:start]}
     if start < stop:
         new = passes.last(model, base, lambda turned: calls(named, hooked, turned=turned), start, stop)
         records = {name: _follow(before, new[name]) for name, before in records.items()}
-    for name in ("keys", "values"):  # of layers from `stop` on, for a re-run that goes on there
-        records[name] += getattr(base, name)[stop:]
+    for name in ("keys", "values"):  # none of the layers computed again
+        old = getattr(base, name)
+        records[name] = (*old[:start], *(x[:, :0].clone() for x in old[start:stop]), *old[stop:])
     return replace(base, positions="end", kept=None, **_made_under(model, hooked), **records)
