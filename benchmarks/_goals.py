@@ -127,9 +127,11 @@ GOALS = [
     Goal("slider of the playground in the browser, 95 of 100 steps", "sliders",
          lambda r: r["in browser"]["95% ms"], " ms", most=16, why=lambda r: "script and layout of one drawing"),
     Goal("warm load of the default model, after imports", "loading", lambda r: r["warm"]["seconds"]["median"], " s",
-         most=2, why=lambda r: f"reading the weights takes {r['warm']['of it, reading']['median']:.2f} s, the rest is "
-         "folding the norms and, for the most part, TransformerLens' bridge, which copies its components for every "
+         most=1.5, why=lambda r: f"reading the weights takes {r['warm']['of it, reading']['median']:.2f} s, the rest "
+         "is folding the norms and, for the most part, TransformerLens' bridge, which copies its components for every "
          "layer and scans all modules for hooks"),
+    Goal("memory of a kernel with the model loaded", "loading", lambda r: r["warm"]["MB after"]["median"], " MB",
+         most=1200, why=lambda r: f"PyTorch and the libraries alone take {r['warm']['MB before']['median']:,.0f} MB"),
     Goal("import of `th_utils` and its maths, beyond PyTorch", "loading", lambda r: r["beyond torch"]["median"], " s",
          most=0.3, why=lambda r: "jaxtyping and the modules of the maths"),
     Goal("the book from nothing: chapters executed, pages built", "book", from_nothing, " s", most=1200,

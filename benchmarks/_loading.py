@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import _common as common
+import psutil
 
 
 def import_time() -> dict:
@@ -38,12 +39,14 @@ def warm_load(name: str | None = None) -> dict:
     from th_utils.models.registry import find_card
 
     before, start = common.peak_mb(), time.perf_counter()
-    th.load_model(name)
+    model = th.load_model(name)
     seconds, peak, card = time.perf_counter() - start, common.peak_mb(), find_card(name)
+    after = psutil.Process().memory_info().rss / 2**20
+    del model
     start = time.perf_counter()
     read_folder(model_folder(card))
     reading = time.perf_counter() - start
-    return {"seconds": seconds, "peak MB": peak, "MB before": before, "of it, reading": reading}
+    return {"seconds": seconds, "peak MB": peak, "MB before": before, "MB after": after, "of it, reading": reading}
 
 
 def cached_wheel(card) -> Path | None:

@@ -67,6 +67,12 @@ def test_folding_moves_weights_and_keeps_the_probabilities_of_transformers(name,
     assert folded.W_U.mean(-1).abs().max() < 1e-6  # centred over the vocabulary
 
 
+@pytest.mark.parametrize("name", tiny_models.KINDS)
+def test_no_folded_weight_is_left_in_the_mapped_file(name, tiny):
+    """One would keep the whole file in memory, beside the folded copy."""
+    assert all(weight.untyped_storage().resizable() for weight in tiny(name).parameters())
+
+
 def assert_same_bridge(ours, folder):
     """Equal in every weight, hook and setting to what TransformerLens' own processing makes of the files."""
     model, tokenizer = read_folder(folder)

@@ -72,6 +72,8 @@ def load_model(
             )
         model.enable_compatibility_mode(disable_warnings=True, **how)
         model.eval().requires_grad_(False)
+        for mapped in (one for one in model.parameters() if fold and not one.untyped_storage().resizable()):
+            mapped.data = mapped.data.clone()  # one left in the file would keep all of it in memory
         after = _predictions(model, tokens.to(device)).cpu()
     except Exception as error:  # of any sort, where it does not know or fit the model
         said = f"{type(error).__name__}: {first_line(error)}"
@@ -149,8 +151,6 @@ def _fold_rms(model: PreTrainedModel) -> bool:
         _fold_gain(block.input_layernorm, offset, attention.q_proj, attention.k_proj, attention.v_proj)
         norm = block.pre_feedforward_layernorm if offset else block.post_attention_layernorm
         _fold_gain(norm, offset, mlp.gate_proj, mlp.up_proj)
-    for parameter in model.parameters():  # one left in the mapped file would keep all of it in memory
-        parameter.data = parameter.data.clone()
     _fold_gain(model.model.norm, offset, model.lm_head)  # a new tensor, no longer the embedding's
     model.lm_head.weight -= model.lm_head.weight.mean(0)  # centred over the vocabulary: one constant off all logits
     return True
