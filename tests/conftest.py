@@ -23,7 +23,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """All notebooks in one kernel take minutes of one worker: first, while the others go on."""
+    """All notebooks in one kernel take minutes of one worker: first, so that of two none takes them from the other."""
     items.sort(key=lambda item: item.path.name != "test_any_order.py")
 
 

@@ -89,7 +89,6 @@ def run_environment(model: str) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if value or not name.startswith("TH_")}
     env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     env |= {"TH_MODEL": model, "TH_STATIC": "1"}  # pictures instead of widgets
-    env |= {"MALLOC_MMAP_THRESHOLD_": "4194304"}  # glibc gives large tensors back at once, as in the container for hubs
     env |= {"IPYTHONDIR": str(BUILD / ".ipython"), "JUPYTER_PREFER_ENV_PATH": "1"}
     env |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     if model == DEFAULT_MODEL or Path(model).is_dir():
@@ -323,7 +322,7 @@ def count_tests() -> str:
     return f"{total['tests'] - failed - total['skipped']} passed, {failed} failed, {total['skipped']} skipped"
 
 
-UNITS = ("tests", "--ignore=tests/book", "--ignore=tests/notebooks")
+UNITS = ("tests", "--ignore=tests/book")
 
 
 def book() -> None:
@@ -354,7 +353,8 @@ def deeper() -> None:
 
 def quick() -> None:
     with stage("quick unit tests"):
-        pytest("quick", model_name(), *UNITS, "-m", "not slow and not real", TH_BROWSER="no", CI="")
+        quickly = ("--ignore=tests/notebooks", "-m", "not slow and not real")
+        pytest("quick", model_name(), *UNITS, *quickly, TH_BROWSER="no", CI="")
     with stage(f"chapters on {STUB_MODEL}"):
         execute(tiny_model(STUB_MODEL), only=[path.name for path in sorted((ROOT / "notebooks").glob("*.ipynb"))])
 
@@ -368,7 +368,7 @@ def test() -> None:
     with stage(f"notebooks on {STUB_MODEL}"):
         execute(tiny_model(STUB_MODEL))
     with stage("unit tests, and notebooks in any order"):
-        pytest("unit", model, "tests", "--ignore=tests/book")
+        pytest("unit", model, *UNITS)
     for name in (model, *(name for name in TINY_MODELS if name != STUB_MODEL)):
         with stage(f"notebooks on {label(name)}"):
             execute(tiny_model(name) if name in TINY_MODELS else name)

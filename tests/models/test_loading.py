@@ -68,9 +68,9 @@ def test_folding_moves_weights_and_keeps_the_probabilities_of_transformers(name,
 
 
 @pytest.mark.parametrize("name", tiny_models.KINDS)
-def test_no_folded_weight_is_left_in_the_mapped_file(name, tiny):
+def test_no_folded_weight_is_left_in_the_mapped_file(name):
     """One would keep the whole file in memory, beside the folded copy."""
-    assert all(weight.untyped_storage().resizable() for weight in tiny(name).parameters())
+    assert all(weight.untyped_storage().resizable() for weight in tiny_models.load(name).parameters())
 
 
 def assert_same_bridge(ours, folder):

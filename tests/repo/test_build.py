@@ -38,6 +38,10 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_the_measured_times_are_those_of_the_chapters():
+    assert set(build.SECONDS) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
 # --- the key ---
 
 

@@ -40,6 +40,7 @@ def test_a_mean_over_all_positions_needs_prompts_of_one_length(prompts, clean, n
 
 def test_all_heads_kept_is_the_clean_run(model, weights, prompts, clean, noise):
     kept = th.keep_heads(model, prompts, noise, weights.heads)
+    assert not any(keys.shape[1] for keys in kept.keys)
     torch.testing.assert_close(kept.at().resid, clean.at().resid, rtol=1e-3, atol=1e-4)
 
 

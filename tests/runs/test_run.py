@@ -190,7 +190,7 @@ def test_a_rerun_holds_no_keys_of_the_layers_computed_again(model, clean, refuse
     assert [keys.shape[1] > 0 for keys in first.keys] == [True, False, False, True]
     with refuses("base does not hold all that layers 2 to 4 need"):
         th.rerun_last(model, first, start=2)
-    with refuses("does not hold the receiver's layer 2"):
+    with refuses("lacks the receiver's layer 2"):
         th.patch_input(model, first, th.Edge((2, 1)), torch.zeros(1, len(clean), 32))
 
 

@@ -7,6 +7,7 @@ each model stands in `registry`, how its files come here in `pypi` (package inde
 
 from __future__ import annotations
 
+import ctypes
 import random
 from importlib.metadata import version
 from pathlib import Path
@@ -119,13 +120,14 @@ def setup(model: str | Path | None = None, seed: int = 0) -> None:
 
     `model`, a name in `MODELS` or a directory, is what `load_model()` loads from now on; None is the default model.
     The environment variable `TH_MODEL` wins, so that whoever runs a notebook from outside need not edit it.
-    Seeds Python's `random`, NumPy and torch with `seed`, and switches gradients off. Raises as `load_model` does.
+    Seeds Python's `random`, NumPy and torch with `seed`, switches gradients off, and on Linux lets the memory of freed
+    tensors go back to the system at once. Raises as `load_model` does.
     """
     picked, used = pick_card(model), find_card()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    for start in (random.seed, np.random.seed, torch.manual_seed):
+        start(seed)
     torch.set_grad_enabled(False)
+    getattr(ctypes.pythonapi, "mallopt", max)(-3, 4 << 20)  # M_MMAP_THRESHOLD of glibc, bytes; elsewhere nothing
     source = "" if used == picked else f" (from TH_MODEL, not {picked.name})"
     versions = [f"{library} {version(library)}" for library in ("torch", "transformer-lens", "transformers")]
     line = [f"th-utils {__version__}", *versions, f"model {used.name}{source}"]
@@ -147,10 +149,9 @@ def _fold_rms(model: PreTrainedModel) -> bool:
         return False
     offset = 1.0 if kind == "Gemma3ForCausalLM" else 0.0  # Gemma's gain is 1 + weight
     for block in model.model.layers:
-        attention, mlp = block.self_attn, block.mlp
-        _fold_gain(block.input_layernorm, offset, attention.q_proj, attention.k_proj, attention.v_proj)
+        _fold_gain(block.input_layernorm, offset, *(getattr(block.self_attn, f"{name}_proj") for name in "qkv"))
         norm = block.pre_feedforward_layernorm if offset else block.post_attention_layernorm
-        _fold_gain(norm, offset, mlp.gate_proj, mlp.up_proj)
+        _fold_gain(norm, offset, block.mlp.gate_proj, block.mlp.up_proj)
     _fold_gain(model.model.norm, offset, model.lm_head)  # a new tensor, no longer the embedding's
     model.lm_head.weight -= model.lm_head.weight.mean(0)  # centred over the vocabulary: one constant off all logits
     return True

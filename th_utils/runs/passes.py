@@ -41,9 +41,8 @@ def whole(
 
 def last(model, base: Run, hooks: Callable[[Turned], list[Call]], start: int, stop: int) -> dict:
     """Run one more token at END from layer `start` to before `stop`; return its records, without keys and values."""
-    turned, end = Turned(base, base.end), base.end[:, None]
+    turned, end, stream = Turned(base, base.end), base.end[:, None], base.at().resid[start][:, None]
     found, record = _recorder(start, stop, lambda x, axis: turned.back(x) if axis == 2 else x)
-    stream = base.at().resid[start][:, None]
     forward(model, base.tokens.gather(1, end), hooks(turned) + record, turned.cache(), start, stop, stream,
             position_ids=end, attention_mask=turned.mask)  # fmt: skip
     return {name: torch.stack(values) for name, values in found.items()}

@@ -120,7 +120,7 @@ def patch_input(model, clean: Run, edge: Edge, changes: Float[Tensor, "n batch d
     streams = [f"blocks.{between}.hook_resid_pre" for between in range(1, layer + 1)]
     require_current(model, clean, [f"blocks.{layer}.attn", *streams])
     if layer >= clean.n_layers or not clean.keys[layer].shape[1]:
-        raise ValueError(f"the clean run does not hold the receiver's layer {layer}: run it whole, see run(caches=)")
+        raise ValueError(f"the clean run lacks the receiver's layer {layer}: no re-run, and see run(caches=)")
     changes = numbers("changes", changes, {"n": None, "batch": len(clean), "d_model": size.d_model}, clean.z)
     reader, changed, way = clean.at(edge.read_at), edge.changed_at(clean), reach(model).way
     if way is None:

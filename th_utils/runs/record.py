@@ -20,7 +20,7 @@ Where = str | Int[Tensor, " batch"] | None  # a name among the prompts' position
 class Run:
     """One cached pass over `prompts`. `positions` is "end" (`pos` has length 1), "all", or the names of those kept.
 
-    `keys`, `values`: per layer `[batch, seq, kv_heads, d_head]`, keys rotated; always for the whole prompt.
+    `keys`, `values`: per layer `[batch, seq, kv_heads, d_head]`, keys rotated; of whole prompts, or empty: not kept.
     `resid`: [layers + 1, batch, pos, d_model], the residual stream before each layer and after the last.
     `q`, `z`: [layers, batch, pos, heads, d_head], queries before rotation and head outputs before W_O.
     `pattern`: [layers, batch, heads, from, seq], attention probabilities: from END alone, or from all positions.
@@ -66,12 +66,12 @@ class Run:
         return Spot(self, self.end if where is None else self.prompts.at(where))
 
     def select(self, rows=slice(None), caches: int = 0) -> "Run":
-        """Return the run of some of its prompts (a row may repeat), with keys and values from layer `caches` on."""
+        """Return the run of some of its prompts (a row may repeat), without keys and values before layer `caches`."""
         index = rows if isinstance(rows, slice) else chosen_rows("rows", rows, len(self)).to(self.end.device)
         records = {name: getattr(self, name)[:, index] for name in ("resid", "q", "z", "pattern")}
         for name in ("keys", "values"):
-            stored = enumerate(getattr(self, name))
-            records[name] = tuple(x[index] if layer >= caches else x[index, :0].clone() for layer, x in stored)
+            old = enumerate(getattr(self, name))
+            records[name] = tuple(x[index] if layer >= caches else x[index, :0].clone() for layer, x in old)
         kept = self.kept and (self.kept[0], self.kept[1][index])
         return replace(self, prompts=self.prompts.select(rows), kept=kept, **records)
 
@@ -95,7 +95,7 @@ class Run:
         """Return `resid`, `q`, `z` and `pattern` as a run that keeps END only stores them."""
         axes = {"resid": 2, "q": 2, "z": 2, "pattern": 3}  # of the query position
         end = self.at()
-        return {name: end.pick(getattr(self, name), axis).unsqueeze(axis) for name, axis in axes.items()}
+        return {name: end.pick(getattr(self, name), axis).unsqueeze(axis).contiguous() for name, axis in axes.items()}
 
 
 def held_of(prompts: Prompts, positions: str | tuple[str, ...]) -> Int[Tensor, "batch pos"] | None:

@@ -129,9 +129,9 @@ def rerun(
 ) -> Run:  # fmt: skip
     """Run all positions again from the layer that `base` was kept at (`run(..., keep=layer)`, `Run.resumable_at`).
 
-    The result stores the positions, keys and values that `base` does. For edits of the weights (`edits.edited`) or
-    hooks that act at every position, in that layer and later: exact, and saves the layers before. `stop` ends before
-    that layer, and the result holds no later one. Gradients flow to what the hooks put in.
+    The result stores the positions that `base` does, and keys and values from where `base` begins to. For edits of the
+    weights (`edits.edited`) or hooks at every position, in that layer and later: exact, and saves the layers before.
+    `stop` ends before that layer, and the result holds no later one. Gradients flow to what the hooks put in.
     Raises `ValueError` when `base` kept no layer or is of another model, or a hook is before that layer.
     """
     if base.kept is None:
