@@ -76,9 +76,9 @@ def dial_profile(r: dict) -> str:
 
 def memory_profile(r: dict) -> str:
     return (
-        "what a loaded model alone takes, PyTorch and the libraries included, stands below (0.5 GB of it the file of "
-        "its weights, which the system takes back when it needs room); the rest are runs of many prompts, which later "
-        f"cells of a chapter look at again. {_by_chapter(r, 'peak MB', ' MB')}"
+        "what a loaded model alone takes, PyTorch and the libraries included, stands above; the rest are runs of many "
+        "prompts, which later cells of a chapter look at again, in chapter 05 gradients, in 06 the changes of all "
+        f"heads at once, in 08 the stream of four tasks. {_by_chapter(r, 'peak MB', ' MB')}"
     )
 
 
@@ -133,7 +133,7 @@ GOALS = [
     Goal("memory of a kernel with the model loaded", "loading", lambda r: r["warm"]["MB after"]["median"], " MB",
          most=1200, why=lambda r: f"PyTorch and the libraries alone take {r['warm']['MB before']['median']:,.0f} MB"),
     Goal("import of `th_utils` and its maths, beyond PyTorch", "loading", lambda r: r["beyond torch"]["median"], " s",
-         most=0.3, why=lambda r: "jaxtyping and the modules of the maths"),
+         most=0.3, why=lambda r: "transformers, for its caches, and pandas, which loading a model needs as well"),
     Goal("the book from nothing: chapters executed, pages built", "book", from_nothing, " s", most=1200,
          why=time_profile),
     Goal("all that CI does after installing: every test, chapters on four models, pages", "book",
