@@ -160,11 +160,11 @@ def loading(r: dict) -> str:
          "left out: the wheel was not on the machine" if cold is None else seconds(cold["seconds"])],
     ]  # fmt: skip
     memory = [["libraries imported", f"{r['warm']['MB before']['median']:,.0f} MB"],
-              ["while the default model is loaded", f"{r['warm']['peak MB']['median']:,.0f} MB"],
+              ["while the default model is loaded, at most", f"{r['warm']['peak MB']['median']:,.0f} MB"],
               ["after that", f"{r['warm']['MB after']['median']:,.0f} MB"]]  # fmt: skip
     memory += [] if cold is None else [["while it is converted, once", f"{cold['peak MB']:,.0f} MB"]]
     return f"""{table(["step", "time"], rows)}
-{table(["peak memory of the process", ""], memory)}
+{table(["memory of the process", ""], memory)}
 The download itself is not timed: it depends on your line.
 """
 
