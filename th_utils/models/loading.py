@@ -127,7 +127,8 @@ def setup(model: str | Path | None = None, seed: int = 0) -> None:
     for start in (random.seed, np.random.seed, torch.manual_seed):
         start(seed)
     torch.set_grad_enabled(False)
-    getattr(ctypes.pythonapi, "mallopt", max)(-3, 4 << 20)  # M_MMAP_THRESHOLD of glibc, bytes; elsewhere nothing
+    if hasattr(ctypes.pythonapi, "mallopt"):  # glibc
+        ctypes.pythonapi.mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD, in bytes
     source = "" if used == picked else f" (from TH_MODEL, not {picked.name})"
     versions = [f"{library} {version(library)}" for library in ("torch", "transformer-lens", "transformers")]
     line = [f"th-utils {__version__}", *versions, f"model {used.name}{source}"]

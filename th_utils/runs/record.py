@@ -69,9 +69,8 @@ class Run:
         """Return the run of some of its prompts (a row may repeat), without keys and values before layer `caches`."""
         index = rows if isinstance(rows, slice) else chosen_rows("rows", rows, len(self)).to(self.end.device)
         records = {name: getattr(self, name)[:, index] for name in ("resid", "q", "z", "pattern")}
-        for name in ("keys", "values"):
-            old = enumerate(getattr(self, name))
-            records[name] = tuple(x[index] if layer >= caches else x[index, :0].clone() for layer, x in old)
+        for name, old in (("keys", self.keys), ("values", self.values)):
+            records[name] = tuple(x[index] if i >= caches else x[index, :0].clone() for i, x in enumerate(old))
         kept = self.kept and (self.kept[0], self.kept[1][index])
         return replace(self, prompts=self.prompts.select(rows), kept=kept, **records)
 

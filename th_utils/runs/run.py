@@ -195,7 +195,6 @@ def rerun_last(model, base: Run, hooks: Sequence[Hook] = (), start: int | None =
     if start < stop:
         new = passes.last(model, base, lambda turned: calls(named, hooked, turned=turned), start, stop)
         records = {name: _follow(before, new[name]) for name, before in records.items()}
-    for name in ("keys", "values"):  # none of the layers computed again
-        old = getattr(base, name)
+    for name, old in (("keys", base.keys), ("values", base.values)):  # none of the layers computed again
         records[name] = (*old[:start], *(x[:, :0].clone() for x in old[start:stop]), *old[stop:])
     return replace(base, positions="end", kept=None, **_made_under(model, hooked), **records)
